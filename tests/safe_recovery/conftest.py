@@ -1,4 +1,7 @@
-"""Servers and clients as in the end-to-end tests; every test here leaves threads and descriptors as it found them."""
+"""Servers and clients as in the end-to-end tests.
+
+Every test here leaves threads and descriptors as it found them.
+"""
 
 from __future__ import annotations
 

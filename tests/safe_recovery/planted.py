@@ -1,6 +1,7 @@
-"""Made-up keys, tokens, passwords and prompts, and the places where providers, proxies and libraries repeat them.
+"""Made-up keys, tokens, passwords and prompts, and the places that repeat them.
 
-Drawn from a seeded generator rather than by hypothesis: thousands of cases have to take seconds.
+Providers, proxies and libraries repeat them. The secrets are drawn from a seeded generator rather than by hypothesis:
+thousands of cases have to take seconds.
 """
 
 from __future__ import annotations

@@ -41,8 +41,10 @@ STAGES: dict[str, Said] = {
 
 
 def broken_off(stage: str, how: str) -> Script:
-    """An answer that says what ``stage`` names and then ends: ``eof`` in good order, ``cut`` between two chunks,
-    ``error`` with an error event, ``malformed`` with broken JSON, or falls ``silent``.
+    """An answer that says what ``stage`` names and then ends in the way of ``how``.
+
+    It ends in good order (``eof``), between two chunks (``cut``), with an error event (``error``) or with broken JSON
+    (``malformed``), or falls ``silent``.
     """
 
     def play(context: Context) -> Iterator[steps.Step]:

@@ -1,4 +1,7 @@
-"""Answers that ended in good order and are not what they seem; and what an answer shows that its request does not."""
+"""Answers that ended in good order and are not what they seem.
+
+What an answer shows that its request does not is tested too.
+"""
 
 from __future__ import annotations
 
@@ -110,8 +113,9 @@ def test_an_answer_cut_for_its_length_counts_its_missing_calls(serve: Serve, con
 
 
 def test_an_anthropic_call_without_parameters_is_whole_at_the_stop(serve: Serve, connect: Connect) -> None:
-    """Anthropic's way of calling one comes out of both entry points with the reason why the message ended, not
-    without.
+    """Anthropic's call without parameters comes out of both entry points with the message's stop reason.
+
+    Without the reason why the message ended the call does not come out.
     """
     whole = (*BARE, anthropic.ASKED, STOPPED)
     server = serve(says(*whole), says(*whole), says(*BARE))
@@ -165,8 +169,9 @@ READ = (responses.event("created", response={"tools": [{"type": "web_search"}]})
 def test_a_provider_tool_in_the_answer_needs_a_person(
     serve: Serve, connect: Connect, entry_point: str, what: str
 ) -> None:
-    """A cut after it is for a person to decide, at every entry point, though the request has no tools; unless it was
-    allowed.
+    """A cut after a provider's tool is for a person to decide, at every entry point.
+
+    This holds although the request has no tools, unless the user allowed the resend.
     """
     events = ACTED[what]
     server = serve(says(*events, ends=False))

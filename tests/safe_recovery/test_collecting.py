@@ -1,4 +1,7 @@
-"""A whole answer in spite of a cut in the middle, and what the record says of the part that was thrown away."""
+"""A whole answer in spite of a cut in the middle.
+
+The record says what was thrown away.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,10 @@ STAGES = {
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_cut_in_the_middle_is_recovered(serve: Serve, connect: Connect, shape: str, stage: str) -> None:
-    """Text, reasoning, half of a tool call or a whole one: the part is discarded, one whole answer comes, and nothing
-    of the part is in it; the record shows what was thrown away. So it is in whatever way the answer breaks off.
+    """The part that was cut off is discarded, and one whole answer comes with nothing of the part in it.
+
+    The part is text, reasoning, half of a tool call or a whole one. The record shows what was thrown away. This
+    holds in whatever way the answer breaks off.
     """
     client = connect(limits=Limits(stale=LIMIT))
     servers = {how: serve(broken_off(stage, how), "healthy") for how in (*WAYS, "silent")}

@@ -1,4 +1,7 @@
-"""Exactly how many requests a provider sees: at exhaustion, with an empty budget, behind an open circuit."""
+"""Exactly how many requests a provider sees.
+
+The cases are exhaustion, an empty budget and an open circuit.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,10 @@ SILENT = Limits(ttfb=LIMIT / 4)
 def test_exhaustion_is_three_requests(
     serve: Serve, connect: Connect, script: str, kind: type[LLMWatchError], cause: str
 ) -> None:
-    """A call whose every attempt fails sends three requests and raises the last attempt's error, still retryable."""
+    """A call whose every attempt fails sends three requests.
+
+    The call raises the last attempt's error, still retryable.
+    """
     for entry_point in (stream, collect):
         server = serve(script, shape="anthropic")
         client = connect(limits=SILENT if script == "silent" else None, keepalive=0)
@@ -94,8 +100,10 @@ NOW = {"max_wait": 0}
 
 @pytest.mark.usefixtures("unpaid")
 def test_a_clients_calls_share_a_budget(serve: Serve, connect: Connect) -> None:
-    """Four tokens and three for the call in flight: what one call spends is gone for the next, a first attempt always
-    is sent, and ten successes pay for one resend more.
+    """What one call spends of the client's budget is gone for the next.
+
+    The budget is four tokens and three for the call in flight. A first attempt is always sent, and ten successes pay
+    for one resend more.
     """
     server = serve(*["status:status=503"] * (8 + 4 + 4), *["healthy"] * 10, "status:status=503")
     client = connect(retry=Retry(backoff=0, max_attempts=99, budget=4, breaker=0, **NOW))
@@ -135,8 +143,9 @@ def test_each_origin_has_its_own_budget(serve: Serve, connect: Connect) -> None:
 
 
 def test_the_circuit_opens_after_five_lost_attempts(serve: Serve, connect: Connect) -> None:
-    """Five attempts in a row that are lost to silence open the circuit: a call that may not wait gets ``CircuitOpen``,
-    which names when to come back, and nothing is sent.
+    """Five attempts in a row that are lost to silence open the circuit.
+
+    A call that may not wait gets ``CircuitOpen``, which names when to come back, and nothing is sent.
     """
     server = serve(*["silent"] * 5, "healthy")
     client = connect(limits=SILENT, retry=Retry(max_attempts=5, backoff=0, **NOW))
@@ -193,7 +202,10 @@ def test_a_probe_that_is_lost_keeps_the_circuit_open(serve: Serve, connect: Conn
 
 
 def test_calls_that_are_answered_with_errors_do_not_open_the_circuit(serve: Serve, connect: Connect) -> None:
-    """An origin that answers is there: statuses, errors and stalls after an answer began leave the circuit closed."""
+    """Statuses, errors and stalls after an answer began leave the circuit closed.
+
+    An origin that answers is there.
+    """
     server = serve("status:status=500", "bad-request", "stall-after-content", "reset-before-response", "empty-stream")
     limits = Limits(ttfb=PATIENCE, stale=LIMIT)
     client = connect(limits=limits, retry=Retry(max_attempts=1, breaker=2, breaker_wait=60.0))

@@ -123,8 +123,9 @@ def test_a_tls_stream_without_close_notify_is_a_cut(
 def test_each_failure_to_connect_has_its_cause_and_reason(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A refusal is tried again, an unknown authority and an unknown host are not; each has its cause and its reason,
-    and sends nothing.
+    """A refusal is tried again; an unknown authority and an unknown host are not.
+
+    Each has its cause and its reason, and nothing is sent.
     """
     with refused_port() as port:
         error = stream(connect(), f"http://127.0.0.1:{port}/v1/messages").failed(llmwatch.ConnectFailed)
@@ -154,7 +155,10 @@ def test_each_failure_to_connect_has_its_cause_and_reason(
 
 
 def test_connections_that_were_refused_do_not_ask_about_tools(connect: Connect) -> None:
-    """If nothing was sent no tool can have run: a refused connection is resent whatever tools the body exposes."""
+    """A refused connection is resent whatever tools the body exposes.
+
+    If nothing was sent no tool can have run.
+    """
     with refused_port() as port:
         body = {"stream": True, "tools": [{"type": "mcp", "server_label": "files"}]}
         error = stream(connect(), f"http://127.0.0.1:{port}/v1/responses", json=body).failed(llmwatch.ConnectFailed)

@@ -32,7 +32,10 @@ GEMINI, LINES = PATHS["gemini"][0], PATHS["ndjson"][0]
 @pytest.mark.parametrize(("shape", "path"), PLACES)
 @pytest.mark.parametrize("dialect", ["auto", "named"])
 def test_an_answer_is_whole(serve: Serve, connect: Connect, shape: str, path: str, dialect: str) -> None:
-    """The whole answer comes, as text, with an end and a record that names the dialect, at every endpoint's shape."""
+    """The whole answer comes as text with an end, at every endpoint's shape.
+
+    The record names the dialect.
+    """
     server = serve(shape=shape)
     client = connect(dialect="auto" if dialect == "auto" else shape)
     outcome = stream(client, server.url + path)
@@ -48,7 +51,10 @@ def test_an_answer_is_whole(serve: Serve, connect: Connect, shape: str, path: st
 
 @pytest.mark.parametrize(("shape", "path"), [("gemini", GEMINI), ("ndjson", LINES)])
 def test_reasoning_and_tool_calls_are_told_apart(serve: Serve, connect: Connect, shape: str, path: str) -> None:
-    """Reasoning is content and no text; a tool call comes whole, as ``TOOL_CALL``, and out of ``collect`` as a call."""
+    """Reasoning is content and no text.
+
+    A tool call comes whole, as ``TOOL_CALL``, and out of ``collect`` as a call.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         made = context.shape
@@ -83,7 +89,10 @@ def test_reasoning_and_tool_calls_are_told_apart(serve: Serve, connect: Connect,
 def test_a_failure_after_output_surfaces_in_every_dialect(
     serve: Serve, connect: Connect, shape: str, path: str, script: str, kind: type[llmwatch.LLMWatchError]
 ) -> None:
-    """The same classes as in every dialect, the text that came, one request, ``CONTINUE``; ``collect`` recovers."""
+    """Every dialect raises the same classes, with the text that came, one request and ``CONTINUE``.
+
+    ``collect`` recovers.
+    """
     server = serve(script, "healthy", shape=shape)
     client = connect(limits=Limits(stale=LIMIT))
     outcome = stream(client, server.url + path)
@@ -116,8 +125,9 @@ def test_a_failure_before_output_is_recovered_in_every_dialect(
 
 
 def test_a_call_with_half_its_arguments_is_never_delivered(serve: Serve, connect: Connect) -> None:
-    """A call that was closed over half of its arguments is none, and no answer without it; one that was closed over
-    nothing has none.
+    """A tool call that was closed over half of its arguments is no call.
+
+    ``collect`` fails rather than give an answer without it. A call that was closed over nothing has no arguments.
     """
     blocks = [
         'data: {"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"a","function":{"name":"f"}}]}}]}\n\n',
@@ -160,8 +170,9 @@ OPEN, THINK, SAY, BYE = {"what": "hello"}, {"think": "Hm. "}, {"say": "Yes."}, {
 
 @pytest.mark.parametrize("dialect", ["custom", "auto"])
 def test_a_plain_function_is_a_dialect(serve: Serve, connect: Connect, custom: str, dialect: str) -> None:
-    """A function that says what an event means makes calls in a dialect that llmwatch does not know, by its name or
-    found by its URL.
+    """A function that says what an event means makes calls in a dialect that llmwatch does not know.
+
+    The dialect is given by its name or found by its URL.
     """
     server = serve(_spoken(OPEN, {"what": "beat"}, THINK, SAY, BYE))
     client = connect(dialect=dialect)
@@ -182,7 +193,10 @@ def test_a_plain_function_is_a_dialect(serve: Serve, connect: Connect, custom: s
 def test_a_users_dialect_is_recovered_like_any_other(
     serve: Serve, connect: Connect, custom: str, documents: list[dict[str, Any]], kind: type[llmwatch.LLMWatchError]
 ) -> None:
-    """Its lifecycle events are held back, its end is asked for, and what its function cannot read is malformed."""
+    """The lifecycle events of a user's dialect are held back, and its end is asked for.
+
+    What its function cannot read is malformed.
+    """
     server = serve(_spoken(*documents), _spoken(OPEN, SAY, BYE))
     outcome = stream(connect(dialect=custom), server.url)
     record = outcome.done("recovered")

@@ -24,7 +24,10 @@ HALF = b'data: {"choices": [{"del'
 
 
 def _only(outcome: Outcome) -> AttemptRecord:
-    """The attempt of a call that had one; its record comes back equal from JSON, evidence and flag included."""
+    """The attempt of a call that had one.
+
+    Its record comes back equal from JSON, evidence and flag included.
+    """
     assert outcome.record is not None
     (attempt,) = outcome.record.attempts
     again = CallRecord.from_dict(json.loads(json.dumps(outcome.record.to_dict())))
@@ -97,7 +100,10 @@ def test_a_truncated_stream_keeps_how_much_of_an_event_was_left(serve: Serve, co
 
 @pytest.mark.parametrize("last", [steps.Close(), steps.Reset()], ids=["closed", "reset"])
 def test_a_cut_stream_keeps_how_much_of_an_event_was_left(serve: Serve, connect: Connect, last: steps.Step) -> None:
-    """The same where the connection broke in the middle of an event, with what the library below said of it."""
+    """A connection that broke in the middle of an event leaves the same evidence.
+
+    The evidence also has what the library below said of the cut.
+    """
     attempt = _only(stream(connect(retry=ONCE), serve(_body(HALF, ends=False, last=last)).chat_url))
     assert attempt.error == "StreamCut"
     evidence = attempt.evidence

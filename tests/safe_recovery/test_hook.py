@@ -26,7 +26,10 @@ ENTRY_POINTS = [stream, collect, request]
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize("script", ["silent", "reset-before-response", "status:status=503"])
 def test_a_call_fails_over_to_another_server(serve: Serve, connect: Connect, script: str, entry_point: Any) -> None:
-    """The hook's URL is where the next attempt goes, body and all, and the record says where each attempt went."""
+    """The next attempt goes to the hook's URL, body and all.
+
+    The record says where each attempt went.
+    """
     down, up = serve(script), serve()
     retry = Retry(backoff=0, slow_but_alive=True, on_retry=lambda resend: {"url": up.chat_url + "?key=s3cret"})
     outcome = entry_point(connect(limits=Limits(ttfb=LIMIT), retry=retry), down.chat_url)
@@ -66,8 +69,9 @@ def test_headers_are_changed_added_and_removed(serve: Serve, connect: Connect) -
 @pytest.mark.parametrize("name", ["Authorization", "authorization", "AUTHORIZATION"])
 @pytest.mark.parametrize("owner", ["call", "client"])
 def test_a_fail_over_leaves_the_old_key_behind(serve: Serve, connect: Connect, name: str, owner: str) -> None:
-    """``None`` takes a header out whatever the case of its name, and whether the call or its client's session has set
-    it: another provider does not get to see the key of the first.
+    """``None`` takes a header out whatever the case of its name, so the key stays behind.
+
+    The call or its client's session has set the header. Another provider does not get to see the key of the first.
     """
     down, up = serve("status:status=503"), serve()
     retry = Retry(backoff=0, on_retry=lambda resend: {"url": up.chat_url, "headers": {name: None}})
@@ -83,7 +87,10 @@ def test_a_fail_over_leaves_the_old_key_behind(serve: Serve, connect: Connect, n
 
 @pytest.mark.parametrize("given", ["json", "data"])
 def test_a_new_body_is_what_is_sent_and_counted(serve: Serve, connect: Connect, given: str) -> None:
-    """The tool exposure of an attempt is that of the very body it sent: a hook that adds MCP ends the resends."""
+    """The tool exposure of an attempt is that of the very body it sent.
+
+    A hook that adds MCP ends the resends.
+    """
     server = serve("status:status=503", "reset-before-response", "healthy")
     body = asking(tools=[{"type": "mcp", "server_label": "files"}], model="smaller")
     changes: dict[str, Any] = {"json": body} if given == "json" else {"data": json.dumps(body)}
@@ -114,7 +121,10 @@ def test_the_hook_is_not_asked_where_the_body_forbade_a_resend(serve: Serve, con
 
 
 def test_the_hook_is_told_what_happened(serve: Serve, connect: Connect) -> None:
-    """The hook is called before each resend with the next attempt's number, the last error, and the next request."""
+    """The hook is called before each resend.
+
+    The hook gets the next attempt's number, the last error, and the next request.
+    """
     server, asked = serve("status:status=503", "reset-before-response", "healthy"), []
 
     def hook(resend: Resend) -> Mapping[str, Any] | None:
@@ -195,7 +205,10 @@ def test_the_words_of_a_callback_that_raises_are_scrubbed(
 
 
 def test_ctrl_c_in_the_hook_ends_the_call(serve: Serve, connect: Connect) -> None:
-    """``KeyboardInterrupt`` is the user's: raised as it is, nothing is sent, and the record shows no resend."""
+    """``KeyboardInterrupt`` is the user's and is raised as it is.
+
+    Nothing is sent, and the record shows no resend.
+    """
     server, records = serve("status:status=503", "healthy"), []
 
     def hook(resend: Resend) -> None:
@@ -219,7 +232,10 @@ def test_a_free_resend_asks_the_hook_too(serve: Serve, connect: Connect) -> None
 
 
 def test_the_loss_of_a_fail_over_does_not_count_for_the_first_origin(serve: Serve, connect: Connect) -> None:
-    """A provider that answers, with an error of its own, is not silent, although where its calls fail over to is."""
+    """A provider that answers with an error of its own is not silent.
+
+    The origin that its calls fail over to is silent, and that does not count for the first.
+    """
     busy, dead = serve("status:status=500"), serve("silent")
     retry = Retry(max_attempts=2, backoff=0, breaker=2, max_wait=0, on_retry=lambda resend: {"url": dead.chat_url})
     client = connect(limits=Limits(ttfb=LIMIT), retry=retry)
@@ -244,8 +260,9 @@ def _to(server: FaultServer, **more: Any) -> Retry:
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.usefixtures("unpaid")
 def test_the_new_origin_pays_for_a_fail_over(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """A resend takes its token from the origin that it goes to; where that has none it is not sent, and the old origin
-    keeps its tokens.
+    """A resend takes its token from the origin that it goes to.
+
+    Where that origin has none the resend is not sent, and the old origin keeps its tokens.
     """
     down, up = serve("status:status=503"), serve("status:status=503")
     retry = Retry(max_attempts=99, backoff=0, budget=1, breaker=0, max_wait=0)
@@ -292,7 +309,10 @@ def test_a_fail_over_leaves_an_origin_without_tokens(serve: Serve, connect: Conn
 
 
 def test_an_unsent_fail_over_does_not_count_for_the_new_origin(serve: Serve, connect: Connect) -> None:
-    """The breaker of the new origin does not count what the old one lost, where nothing was sent to the new one."""
+    """The breaker of the new origin does not count what the old one lost.
+
+    Nothing was sent to the new origin in that call.
+    """
     # None of it takes a while: a second later the new origin is asked again.
     dead, up = serve("status:status=503"), serve("status:status=503", "status:status=503", "healthy")
     once = Retry(max_attempts=1, breaker=2, max_wait=0)

@@ -1,4 +1,7 @@
-"""A thousand failures with secrets planted in them, through the code that every real failure goes through."""
+"""A thousand failures with secrets planted in them.
+
+The failures go through the code that every real failure goes through.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,10 @@ from tests.end_to_end.times import BEAT
 from tests.safe_recovery.planted import Plant, words
 
 CASES = int(os.environ.get("LLMWATCH_TEST_CASES", "1050"))
-"""Failures in all. A rule of the scrubbing that is missing shows in the first few hundred, or not in ten thousand
-either; ``LLMWATCH_TEST_CASES`` asks for more after the rules themselves were changed.
+"""The number of failures in all.
+
+A rule of the scrubbing that is missing shows in the first few hundred, or not in ten thousand either.
+``LLMWATCH_TEST_CASES`` asks for more after the rules themselves were changed.
 """
 LIMITS = resolve_limits(environ={})
 
@@ -277,7 +282,10 @@ def _remembered(plant: Plant, error: LLMWatchError) -> CallRecord:
 
 
 def _raised(error: LLMWatchError, frames: int | None = None) -> str:
-    """The printed traceback, causes and contexts included, as an interpreter prints it; of so many frames each."""
+    """The printed traceback, causes and contexts included, as an interpreter prints it.
+
+    ``frames`` limits the frames of each.
+    """
     try:
         raise error
     except LLMWatchError as caught:
@@ -299,8 +307,10 @@ class _Log(logging.Handler):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_thousand_planted_failures_repeat_no_secret(way: Callable[[Plant], LLMWatchError]) -> None:
-    """Whatever a provider, a proxy, a redirect or a library repeats of keys, tokens, passwords and prompts: none of it
-    is in an error's text, its attributes, its printed traceback, a record, its JSON, or a line of the log.
+    """Keys, tokens, passwords and prompts that a failure repeats are in nothing that llmwatch shows.
+
+    A provider, a proxy, a redirect or a library repeats them. None of them is in an error's text, its attributes, its
+    printed traceback, a record, its JSON, or a line of the log.
     """
     log, logger = _Log(), logging.getLogger("llmwatch")
     logger.addHandler(log)
@@ -347,8 +357,9 @@ def _said(error: BaseException | None, told: list[Any], caplog: pytest.LogCaptur
 def test_dozens_of_planted_failures_over_sockets(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
-    """The same over real sockets: statuses, redirects, error events, documents and broken HTTP, at every entry
-    point.
+    """Failures over real sockets repeat no secret either, at every entry point.
+
+    The failures are statuses, redirects, error events, documents and broken HTTP.
     """
     caplog.set_level(logging.DEBUG, "llmwatch")
     plant, told = Plant(random.Random(20)), []

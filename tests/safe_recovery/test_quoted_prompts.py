@@ -1,4 +1,7 @@
-"""What a provider repeats of the prompt is not in what llmwatch says of the failure, whichever way it is said."""
+"""What a provider repeats of the prompt is not in what llmwatch says of the failure.
+
+That holds whichever way the failure is said.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +71,9 @@ WRITTEN = {
 def test_an_error_status_that_quotes(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, written: str, entry_point: Any
 ) -> None:
-    """Error, record, incident log, logger, notices, pickle and traceback have the provider's words without the
-    prompt, at every entry point, resends included.
+    """Whatever tells of the failure has the provider's words without the prompt, at every entry point.
+
+    Error, record, incident log, logger, notices, pickle and traceback tell of it, resends included.
     """
     caplog.set_level(logging.DEBUG, "llmwatch")
     told: list[Any] = []
@@ -105,8 +109,9 @@ IN_PLACE = {
 def test_an_answer_that_quotes_in_place_of_itself(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, log: Path, script: Script, entry_point: Any
 ) -> None:
-    """The prompt is masked in error events, whichever field repeats it, in documents, in pages and in bytes that are no
-    HTTP.
+    """The prompt is masked in whatever a provider sends in place of an answer.
+
+    The provider sends error events, whichever field repeats the prompt, documents, pages or bytes that are no HTTP.
     """
     caplog.set_level(logging.DEBUG, "llmwatch")
     told: list[Any] = []
@@ -137,7 +142,10 @@ def test_the_body_that_was_sent_counts(serve: Serve, connect: Connect) -> None:
 
 
 def test_the_type_of_an_error_is_kept_although_it_was_asked_about(serve: Serve, connect: Connect) -> None:
-    """A prompt about an error neither hides its type nor what llmwatch says of it, and the decision is the same."""
+    """A prompt about an error hides neither the error's type nor what llmwatch says of it.
+
+    The decision is the same.
+    """
     event = {"error": {"type": "temporarily_unavailable", "message": "The engine is asleep."}}
     asked = (
         "What does 'The provider reported an error inside the stream (temporarily_unavailable): x' mean?"

@@ -74,7 +74,10 @@ def test_records_are_frozen_through_and_through(serve: Serve, connect: Connect) 
 
 @pytest.mark.parametrize("kind", [CallRecord, AttemptRecord, Timings, DecisionRecord, Facts])
 def test_each_field_is_documented(kind: type) -> None:
-    """The docstring of a record names every field, no field that it has not, and the version of its schema."""
+    """The docstring of a record names every field and the version of its schema.
+
+    The docstring names no field that the record has not.
+    """
     said = inspect.getdoc(kind)
     assert said is not None
     named = set(re.findall(r"``([a-z_]+)``(?=[^`]*)", said))
@@ -91,7 +94,10 @@ def _leading(line: str) -> list[str]:
 
 
 def test_a_schema_of_the_future_is_told(serve: Serve, connect: Connect) -> None:
-    """A record of another version is refused rather than misread, and a field that is not known is passed over."""
+    """A record of another version is refused rather than misread.
+
+    A field that is not known is passed over.
+    """
     record = stream(connect(), serve().chat_url).done()
     plain = record.to_dict()
     assert CallRecord.from_dict({**plain, "invented": 1}) == record
@@ -100,7 +106,10 @@ def test_a_schema_of_the_future_is_told(serve: Serve, connect: Connect) -> None:
 
 
 def test_the_earliest_initiating_event_is_the_cause(serve: Serve, connect: Connect) -> None:
-    """A kill stays the cause although the connection breaks because of it, and although the client closes after it."""
+    """A kill stays the cause although the connection breaks because of it.
+
+    The kill also stays the cause although the client closes after it.
+    """
     records: list[CallRecord] = []
     server = serve("stall-after-content:tokens=4")
     client = connect(limits=Limits(stale=LIMIT), sinks=[records.append])
@@ -146,7 +155,10 @@ def test_a_recovered_attempt_is_history(serve: Serve, connect: Connect) -> None:
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_sinks_are_called_once_a_call_in_order(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """One after the other, in the caller's thread, with the very record, once the call is over, however it ends."""
+    """The sinks get the very record one after the other, in the caller's thread.
+
+    The sinks get the record once the call is over, however the call ends.
+    """
     calls: list[tuple[str, CallRecord, threading.Thread]] = []
 
     def named(name: str) -> Any:
@@ -177,7 +189,10 @@ def test_a_stream_that_is_left_early_is_told_once(serve: Serve, connect: Connect
 
 
 def test_the_logger_has_structured_fields(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """Each incident is one line with the same fields, plain JSON values, that a formatter can take from the record."""
+    """Each incident is one line with the same fields.
+
+    The fields are plain JSON values that a formatter can take from the record of the log.
+    """
     client = connect(limits=Limits(ttfb=LIMIT))
     with caplog.at_level(logging.DEBUG, "llmwatch"):
         recovered = stream(client, serve("silent", "healthy").chat_url).done("recovered")
@@ -204,7 +219,10 @@ def test_the_logger_has_structured_fields(serve: Serve, connect: Connect, caplog
 
 
 def test_progress_takes_wait_and_retry_notices_back(serve: Serve, connect: Connect) -> None:
-    """A retry notice holds until something comes of the next attempt; then one progress notice clears the screen."""
+    """A retry notice holds until something comes of the next attempt.
+
+    Then one progress notice clears the screen.
+    """
     server, notices = serve("status:status=503", late()), []
 
     def note(notice: Any) -> None:
@@ -264,8 +282,9 @@ sys.exit(repr(failed) if failed else 0)
 def test_two_processes_of_eight_threads_share_the_log_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With ``LLMWATCH_INCIDENT_LOG`` set in two processes, 800 incidents of real calls out of eight threads each are
-    800 lines, and every one of them is a record.
+    """800 incidents of real calls are 800 lines, and every one of them is a record.
+
+    ``LLMWATCH_INCIDENT_LOG`` is set in two processes of eight threads each.
     """
     log, each = tmp_path / "incidents.jsonl", 800 // 16
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))

@@ -39,8 +39,9 @@ WAYS = {
 
 @pytest.mark.parametrize("shape", ["openai-responses", "anthropic"])
 def test_a_clean_failed_attempt_leaves_no_trace(serve: Serve, connect: Connect, shape: str) -> None:
-    """However an attempt fails after lifecycle events alone, the answer is the second's and says nothing of the first:
-    no id, no event twice, no ``.partial``.
+    """After an attempt that fails with lifecycle events alone, the answer is the second's.
+
+    The answer says nothing of the first: no id, no event twice, no ``.partial``. This holds however the first fails.
     """
     client = connect(limits=Limits(stale=LIMIT))
     expected = stream(client, endpoint(serve("healthy"), shape))
@@ -62,7 +63,10 @@ def test_a_clean_failed_attempt_leaves_no_trace(serve: Serve, connect: Connect, 
 
 
 def test_an_error_after_a_clean_failure_has_only_its_own_text(serve: Serve, connect: Connect) -> None:
-    """``.partial`` and the facts are those of the attempt that delivered; the clean one before it is history."""
+    """``.partial`` and the facts are those of the attempt that delivered.
+
+    The clean one before it is history.
+    """
     server = serve(broken_off("lifecycle", "cut"), broken_off("text", "eof"), "healthy")
     outcome = stream(connect(), server.messages_url)
     error = outcome.failed(llmwatch.StreamTruncated)
@@ -88,8 +92,9 @@ def test_an_error_after_a_clean_failure_has_only_its_own_text(serve: Serve, conn
 def test_what_was_delivered_is_never_followed_by_a_resend(
     serve: Serve, connect: Connect, shape: str, stage: str, decision: Decision, reason: str
 ) -> None:
-    """Visible text, reasoning, part of a tool call or a whole one was delivered: one request, whatever ended it, and
-    whatever the user opted into.
+    """One request is sent once visible text, reasoning, part of a tool call or a whole one was delivered.
+
+    This holds whatever ended the request, and whatever the user opted into.
     """
     retry = Retry(backoff=0, resend_with_tools=True, slow_but_alive=True, max_attempts=9)
     client = connect(limits=Limits(stale=LIMIT), retry=retry)
@@ -119,7 +124,10 @@ UNKNOWN = {"tools": [{"type": "teleport_20990101"}]}
 def test_no_failure_before_output_is_resent_with_such_tools(
     serve: Serve, connect: Connect, entry_point: Any, tools: dict[str, Any], reason: str
 ) -> None:
-    """Not silence alone: whatever ended a request that exposed MCP or unknown tools, nothing is sent again."""
+    """Whatever ended a request that exposed MCP or unknown tools, nothing is sent again.
+
+    Silence alone is not the only case.
+    """
     for script in ("reset-before-response", "empty-stream", "status:status=503", "html-instead"):
         server = serve(script, "healthy")
         outcome = entry_point(connect(), server.responses_url, json=asking(**tools))
@@ -154,7 +162,10 @@ def test_tools_that_cannot_do_anything_do_not_count(
 def test_the_user_may_allow_resends_with_such_tools(
     serve: Serve, connect: Connect, tools: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``resend_with_tools`` opts in, by argument and by environment, and the record still shows the tools."""
+    """``resend_with_tools`` opts in, by argument and by environment.
+
+    The record still shows the tools.
+    """
     for settings, call in (({"retry": Retry(backoff=0, resend_with_tools=True)}, {}), ({}, {"retry": None})):
         if not settings:
             monkeypatch.setenv("LLMWATCH_RESEND_WITH_TOOLS", "1")
@@ -168,8 +179,10 @@ def test_the_user_may_allow_resends_with_such_tools(
 
 @pytest.mark.parametrize("entry_point", [stream, collect, request])
 def test_a_cancel_in_the_back_off_is_a_cancel(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """A call that is given up between its attempts ends as ``Cancelled``, not as a recovered success, at every entry
-    point; the record has the failed attempt, the resend that did not take place, and the end that did.
+    """A call that is given up between its attempts ends as ``Cancelled`` at every entry point.
+
+    The call does not end as a recovered success. The record has the failed attempt, the resend that did not take place,
+    and the end that did.
     """
     server = serve("retry-after:value=60", "healthy")
     backing_off, records, token = threading.Event(), [], CancelToken()
@@ -196,8 +209,9 @@ def test_a_cancel_in_the_back_off_is_a_cancel(serve: Serve, connect: Connect, en
 
 @pytest.mark.parametrize("by", ["the notice", "the hook"])
 def test_a_cancel_is_looked_for_before_and_after_the_wait(serve: Serve, connect: Connect, by: str) -> None:
-    """A token that is set just before the wait begins, or by the hook just after its end, keeps the resend from being
-    sent.
+    """A token that is set around the wait keeps the resend from being sent.
+
+    The token is set just before the wait begins, or by the hook just after its end.
     """
     server, token = serve("status:status=503", "healthy"), CancelToken()
 
@@ -213,7 +227,10 @@ def test_a_cancel_is_looked_for_before_and_after_the_wait(serve: Serve, connect:
 
 
 def test_a_cancel_in_the_hook_shows_no_resend_in_the_record(serve: Serve, connect: Connect) -> None:
-    """A resend that the hook's own cancellation kept from being sent stands in the record as not carried out."""
+    """A resend that the hook's own cancellation kept from being sent is recorded as not carried out.
+
+    The cancellation is the decision that follows it.
+    """
     server, token = serve("status:status=503", "healthy"), CancelToken()
     retry = Retry(backoff=0, on_retry=lambda resend: token.cancel())
     error = stream(connect(retry=retry), server.chat_url, cancel=token).failed(Cancelled)
@@ -224,7 +241,10 @@ def test_a_cancel_in_the_hook_shows_no_resend_in_the_record(serve: Serve, connec
 
 
 def test_a_kill_is_recorded_as_a_time_out_of_its_own(serve: Serve, connect: Connect) -> None:
-    """A kill is a time-out with phase, limit and lag, in the error and in the record, and no transport failure."""
+    """A kill is a time-out with phase, limit and lag, in the error and in the record.
+
+    The kill is no transport failure.
+    """
     server = serve("silent")
     outcome = stream(connect(limits=Limits(ttfb=LIMIT), retry=Retry.none()), server.chat_url)
     error = timed_out(outcome, "ttfb", LIMIT, attempts=1, decision=Decision.STOP)
@@ -242,7 +262,10 @@ def test_a_kill_is_recorded_as_a_time_out_of_its_own(serve: Serve, connect: Conn
 
 
 def test_history_survives_success_and_failure(serve: Serve, connect: Connect) -> None:
-    """Every attempt and every decision stands in the record, in order, whether the call went well in the end or not."""
+    """Every attempt and every decision stands in the record, in order.
+
+    That holds whether the call went well in the end or not.
+    """
     scripts = ["silent", "status:status=503", "reset-before-response"]
     for last in ("healthy", "silent"):
         server = serve(*scripts, last)
@@ -273,7 +296,10 @@ def test_history_survives_success_and_failure(serve: Serve, connect: Connect) ->
 
 
 def test_a_cancel_that_comes_after_output_keeps_what_was_delivered(serve: Serve, connect: Connect) -> None:
-    """A call that is given up in the middle has its text in ``.partial`` and one attempt, cancelled, in its record."""
+    """A call that is given up in the middle has its text in ``.partial``.
+
+    Its record has one attempt, cancelled.
+    """
     server, token = serve(broken_off("text", "silent"), "healthy"), CancelToken()
     said: list[str] = []
 

@@ -1,4 +1,7 @@
-"""The wait before a resend: the provider's, else a back-off with full jitter; and waits without a resend."""
+"""The wait before a resend: the provider's, else a back-off with full jitter.
+
+Waits without a resend are tested too.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +137,10 @@ def test_over_the_cap_the_call_fails_at_once(
 
 
 def test_a_wait_that_ends_with_the_deadline_or_after_it_is_not_begun(serve: Serve, connect: Connect) -> None:
-    """The deadline spans attempts and waits: a wait that leaves no time for another attempt fails at once."""
+    """A wait that leaves no time for another attempt fails at once.
+
+    The deadline spans attempts and waits.
+    """
     server = serve("retry-after:value=0.2", "retry-after:value=50", "healthy")
     outcome = stream(connect(limits=Limits(deadline=40.0)), server.chat_url)
     error = outcome.failed(llmwatch.ProviderError)
@@ -164,8 +170,9 @@ def test_a_wait_that_ends_with_the_deadline_or_after_it_is_not_begun(serve: Serv
 def test_x_should_retry_both_ways(
     serve: Serve, connect: Connect, status: int, says: str, requests: int, reason: str, entry_point: Any
 ) -> None:
-    """``x-should-retry`` wins over the status in both directions, nonsense in it over nothing, and never over a
-    refusal of the request itself.
+    """``x-should-retry`` wins over the status in both directions.
+
+    Nonsense in it wins over nothing, and it never wins over a refusal of the request itself.
     """
     server = serve(headed(lambda: [("x-should-retry", says)], status=status), "healthy")
     record = entry_point(connect(retry=Retry(backoff=0)), server.chat_url).record
@@ -177,7 +184,10 @@ def test_x_should_retry_both_ways(
 
 
 def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Connect) -> None:
-    """Full jitter: the wait is the drawn share of 0.1, 0.2, 0.4, ... up to the cap, and the server sees it kept."""
+    """With full jitter the wait is the drawn share of 0.1, 0.2, 0.4, ... up to the cap.
+
+    The server sees the wait kept.
+    """
     shares = (0.0, 0.25, 1.0 - 2**-53)
     servers = [serve(*["status:status=503"] * 4, "healthy", clock=time.monotonic) for _ in shares]
     clients = [
@@ -196,7 +206,10 @@ def test_the_back_off_is_a_share_of_a_doubling_bound(serve: Serve, connect: Conn
 
 
 def test_the_jitter_is_drawn_anew_for_each_wait(serve: Serve, connect: Connect) -> None:
-    """Many that failed together do not come back together: equal calls wait for different times, all within bounds."""
+    """Equal calls wait for different times, all within bounds.
+
+    Many that failed together do not come back together.
+    """
     server = serve("status:status=503")
     client = connect(retry=Retry(max_attempts=2, backoff=0.01, budget=0, breaker=0), random=random.Random(7).random)
     waits = []
@@ -210,7 +223,10 @@ def test_the_jitter_is_drawn_anew_for_each_wait(serve: Serve, connect: Connect) 
 
 @pytest.mark.parametrize("way", ["close", "interrupt", "deadline"])
 def test_a_wait_that_does_not_end_in_a_resend_decides_again(serve: Serve, connect: Connect, way: str) -> None:
-    """The planned resend stays as history that was not carried out; what is said in the end is what came of it."""
+    """The planned resend stays as history that was not carried out.
+
+    What the record says in the end is what came of it.
+    """
     server, records = serve("retry-after:value=30", "healthy"), []
 
     def told(notice: Any) -> None:
@@ -255,7 +271,10 @@ def test_a_cancel_during_the_wait_costs_none_of_it(serve: Serve, connect: Connec
 
 
 def test_the_deadline_spans_attempts_and_names_itself(serve: Serve, connect: Connect) -> None:
-    """A deadline that expires in the second attempt is final, in the phase ``deadline``, with both in the record."""
+    """A deadline that expires in the second attempt is final, under the limit ``deadline``.
+
+    Both attempts are in the record.
+    """
     server = serve("silent")
     client = connect(limits=Limits(ttfb=2 * LIMIT, deadline=3.8 * LIMIT), retry=Retry(backoff=0))
     outcome = stream(client, server.chat_url)
