@@ -44,7 +44,10 @@ def as_slow_as_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """requests reads proxies and certificate bundles from the environment; none of this machine's may get in."""
+    """None of this machine's proxies and certificate bundles get into a test.
+
+    requests reads them from the environment.
+    """
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)

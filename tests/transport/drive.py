@@ -1,4 +1,7 @@
-"""Driving one attempt through the transport in the way of the client's own loop, but with every step in view."""
+"""Driving one attempt through the transport in the way of the client's own loop.
+
+Every step is in view.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +39,10 @@ __all__ = [
 LIMIT = 0.2 * SCALE
 """The limit under test."""
 LAG = 5.0 * SCALE
-"""How late a verdict may be on a machine that lets threads wait for their turn: at its limit, not at a backstop.
+"""How late a verdict may be on a machine that lets threads wait for their turn.
 
-How late it is when nothing is in the way is a figure, and shown where kills are measured.
+A verdict comes at its limit, not at a backstop. How late it is when nothing is in the way is a figure, and shown where
+kills are measured.
 """
 FREE = 2 * LAG
 """How late its caller may be free then."""
@@ -57,9 +61,10 @@ Reading = Callable[["Call", Reply], None]
 
 
 class SpyLine:
-    """The observer of an attempt with a look at every report: ``before`` and ``after`` are called with its name.
+    """The observer of an attempt with a look at every report.
 
-    What they raise comes out of the report, and they may end the attempt.
+    ``before`` and ``after`` are called with the report's name. What they raise comes out of the report, and they may
+    end the attempt.
     """
 
     def __init__(
@@ -263,7 +268,10 @@ def assert_prompt(verdict: Verdict) -> None:
 
 
 def assert_killed(call: Call, *, limit: str, phase: str) -> None:
-    """The attempt was killed by ``limit`` in ``phase``, its caller was free at once and its worker is gone."""
+    """The attempt was killed by ``limit`` in ``phase``.
+
+    Its caller was free at once and its worker is gone.
+    """
     verdict = call.verdict
     assert (verdict.kind, verdict.limit, verdict.phase.value) == (VerdictKind.KILLED, limit, phase), verdict
     assert_prompt(verdict)

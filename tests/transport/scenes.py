@@ -71,7 +71,9 @@ class Network:
     def scene(
         self, where: str, *, tls: bool = False, framing: steps.Framing = "chunked", proxy: str | None = None
     ) -> Iterator[Scene]:
-        """``where``: connect, proxy-handshake, CONNECT, handshake, send, answer, head or body. ``proxy``: plain or
+        """A server, or an address, where an attempt gets stuck at ``where``.
+
+        ``where`` is connect, proxy-handshake, CONNECT, handshake, send, answer, head or body. ``proxy`` is plain or
         tls.
         """
         with contextlib.ExitStack() as stack:

@@ -35,8 +35,9 @@ def _is_plaintext(data: bytes) -> bool:
 def test_every_byte_that_was_read_is_plaintext(
     framing: Framing, proxy: str | None, sender: Sender, network: Network
 ) -> None:
-    """A server streams TLS as fast as it can, the attempt is killed at random moments, and no read returns
-    ciphertext.
+    """No read returns ciphertext when an attempt is killed.
+
+    A server streams TLS as fast as it can, and the attempt is killed at random moments.
     """
     moments = random.Random(f"{framing} {proxy}")
     script = Script(name="flood", description="a known pattern for ever", play=_play, framing=framing)

@@ -60,8 +60,10 @@ def _kill(sender: Sender, scenes: Iterator[Scene], ended: list[Call], errors: li
 
 
 def test_hundreds_of_kills_leave_nothing_behind(network: Network) -> None:
-    """Threads, descriptors and orphans are at the baseline after ten kills in each of those places, and no connection
-    waits to be closed. Half of the callers are free long before a time-out of their sockets could have woken them.
+    """Threads, descriptors and orphans are at the baseline after ten kills in each of those places.
+
+    No connection waits to be closed. Half of the callers are free long before a time-out of their sockets could have
+    woken them.
     """
     process, sender = psutil.Process(), Sender()
     ended: list[Call] = []

@@ -16,8 +16,9 @@ _FRAMINGS: Sequence[Framing] = ("chunked", "length", "close")
 
 @pytest.mark.parametrize("where", ["connect", "send", "answer"])
 def test_a_kill_before_the_headers_frees_caller_and_worker(where: str, sender: Sender, network: Network) -> None:
-    """While connecting, writing or waiting for the headers, the limit frees the caller at once and the worker
-    within a second.
+    """The limit frees the caller at once and the worker within a second.
+
+    The attempt is connecting, writing or waiting for the headers.
     """
     with network.scene(where) as scene:
         call = Call(sender, scene.url, limits={scene.limit: LIMIT}, **scene.options)
@@ -31,8 +32,9 @@ def test_a_kill_before_the_headers_frees_caller_and_worker(where: str, sender: S
 def test_a_kill_in_the_body_frees_caller_and_worker(
     where: str, framing: Framing, sender: Sender, network: Network
 ) -> None:
-    """A body that falls silent before or after its first byte is killed whatever its framing, and what came before
-    is kept.
+    """A body that falls silent before or after its first byte is killed whatever its framing.
+
+    What came before is kept.
     """
     with network.scene(where, framing=framing) as scene:
         call = Call(sender, scene.url, limits={scene.limit: LIMIT}, **scene.options)
@@ -43,7 +45,10 @@ def test_a_kill_in_the_body_frees_caller_and_worker(
 
 @pytest.mark.parametrize("limit", ["headers", "ttfb", "first_event", "first_content", "total"])
 def test_each_limit_that_counts_from_sent_can_kill_the_wait(limit: str, sender: Sender, network: Network) -> None:
-    """Each of the limits that start when the request is sent ends the wait for the headers under its own name."""
+    """Each of the limits that start when the request is sent ends the wait for the headers.
+
+    The verdict names the limit.
+    """
     with network.scene("answer") as scene:
         call = Call(sender, scene.url, limits={limit: LIMIT}, **scene.options)
         call.start().take()

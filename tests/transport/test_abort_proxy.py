@@ -1,4 +1,7 @@
-"""A worker that is stuck behind a proxy is freed in every phase: CONNECT, a handshake in the tunnel, TLS in TLS."""
+"""A worker that is stuck behind a proxy is freed in every phase.
+
+The phases include CONNECT, a handshake in the tunnel, and TLS in TLS.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ def test_a_kill_in_the_handshake_with_a_proxy(sender: Sender, network: Network) 
 def test_a_kill_before_the_headers_frees_caller_and_worker(
     where: str, proxy: str, sender: Sender, network: Network
 ) -> None:
-    """A CONNECT without answer, a silent handshake in the tunnel, a stuck upload and a silent origin are all given
-    up.
+    """Every wait behind a proxy before the headers is given up.
+
+    The waits are a CONNECT without answer, a silent handshake in the tunnel, a stuck upload and a silent origin.
     """
     with network.scene(where, tls=True, proxy=proxy) as scene:
         call = Call(sender, scene.url, limits={scene.limit: LIMIT}, **scene.options)
@@ -56,7 +60,10 @@ def test_a_kill_in_the_body_frees_caller_and_worker(
 @pytest.mark.parametrize("proxy", _PROXIES)
 @pytest.mark.parametrize("where", ["CONNECT", "handshake", "answer", "body"])
 def test_a_cancel_frees_the_worker_as_a_kill_does(where: str, proxy: str, sender: Sender, network: Network) -> None:
-    """A caller that gives up behind a proxy gets nothing more, and the worker is woken wherever it is stuck."""
+    """A caller that gives up behind a proxy gets nothing more.
+
+    The worker is woken wherever it is stuck.
+    """
     with network.scene(where, tls=True, proxy=proxy) as scene:
         call = Call(sender, scene.url, **scene.options).start()
         call.attempt.take(call.attempt.created_at + LIMIT)

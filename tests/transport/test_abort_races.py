@@ -22,7 +22,10 @@ from tests.transport.scenes import Network
 
 
 def _cancelling(report: str, *, times: int = 1) -> Callable[[Attempt[bytes]], SpyLine]:
-    """An observer whose attempt is over right after the worker's report (the first, or a later one) went through."""
+    """An observer whose attempt is over right after a report of the worker went through.
+
+    The report is the first of its name, or a later one.
+    """
     count = 0
 
     def wrap(attempt: Attempt[bytes]) -> SpyLine:
@@ -39,8 +42,9 @@ def _cancelling(report: str, *, times: int = 1) -> Callable[[Attempt[bytes]], Sp
 
 
 def test_an_end_just_before_connect_still_wakes_the_worker(sender: Sender, network: Network) -> None:
-    """A shutdown that comes before the system call which connects is not lost: the worker does not wait for a dead
-    address.
+    """A shutdown that comes before the system call which connects is not lost.
+
+    The worker does not wait for a dead address.
     """
     with network.scene("connect") as scene:
         call = Call(sender, scene.url, observer=_cancelling("adopt"), backstop=4 * GONE, **scene.options)
@@ -69,7 +73,10 @@ def test_an_end_before_the_first_byte_leaves_no_request(report: str, sender: Sen
 
 
 def test_an_end_on_the_way_out_of_the_pool_leaves_no_request(sender: Sender) -> None:
-    """An attempt that is over when it has just taken a pooled connection neither uses it nor gives it back."""
+    """An attempt that is over when it has just taken a pooled connection does not use it.
+
+    The connection does not go back to the pool either.
+    """
     with FaultServer() as server:
         assert Call(sender, server.chat_url).run()
         call = Call(sender, server.chat_url, observer=_cancelling("adopt"))
@@ -92,8 +99,9 @@ def test_an_end_before_connect_is_not_overtaken_by_the_tunnel(proxy: str, sender
 def test_an_end_at_the_headers_closes_the_response(
     sender: Sender, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A response that comes when its attempt is just over is closed by the worker, and not left to the garbage
-    collector.
+    """A response that comes when its attempt is just over is closed by the worker.
+
+    The response is not left to the garbage collector.
     """
     kept = []
     send = HTTPAdapter.send
@@ -112,7 +120,10 @@ def test_an_end_at_the_headers_closes_the_response(
 
 
 def test_an_end_at_the_moment_of_sent_ends_the_attempt(sender: Sender) -> None:
-    """An attempt that is over when its request has just gone out ends there, and its connection is not used again."""
+    """An attempt that is over when its request has just gone out ends there.
+
+    Its connection is not used again.
+    """
     with FaultServer() as server:
         call = Call(sender, server.chat_url, observer=_cancelling("sent"))
         assert call.start().take() == b""
@@ -123,8 +134,9 @@ def test_an_end_at_the_moment_of_sent_ends_the_attempt(sender: Sender) -> None:
 
 
 def test_a_kill_that_the_worker_finds_first_is_the_same(sender: Sender, network: Network) -> None:
-    """An expiry of ``send`` which the worker meets before the supervisor does has the same verdict, and the socket
-    is shut.
+    """An expiry of ``send`` which the worker meets before the supervisor does has the same verdict.
+
+    The socket is shut.
     """
     entered = []
 
@@ -152,8 +164,9 @@ def test_a_kill_that_the_worker_finds_first_is_the_same(sender: Sender, network:
 
 
 def test_an_end_in_a_generated_body_stops_its_writing(sender: Sender) -> None:
-    """A body that the user's code makes piece by piece is not written on once the attempt is over. No limit but the
-    deadline runs while it is made.
+    """A body that the user's code makes piece by piece is not written on once the attempt is over.
+
+    No limit but the deadline runs while the body is made.
     """
     go = threading.Event()
 
@@ -176,8 +189,9 @@ def test_an_end_in_a_generated_body_stops_its_writing(sender: Sender) -> None:
 
 @each("report", ["adopt", "connected", "sending", "sent"])
 def test_an_end_before_the_answer_leaves_no_garbage(report: str, sender: Sender) -> None:
-    """The exception with which an ended attempt leaves the transport is in no circle, which would keep the pool and its
-    open connections until a garbage collection.
+    """The exception with which an ended attempt leaves the transport is in no circle.
+
+    A circle would keep the pool and its open connections until a garbage collection.
     """
     with FaultServer() as server:
         gc.collect()

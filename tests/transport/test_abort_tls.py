@@ -16,7 +16,10 @@ _FRAMINGS: Sequence[Framing] = ("chunked", "length", "close")
 
 @pytest.mark.parametrize("where", ["connect", "handshake", "send", "answer"])
 def test_a_kill_before_the_headers_frees_caller_and_worker(where: str, sender: Sender, network: Network) -> None:
-    """While connecting, shaking hands, writing or waiting for the headers over TLS, caller and worker are freed."""
+    """Caller and worker are freed over TLS.
+
+    The attempt is connecting, shaking hands, writing or waiting for the headers.
+    """
     with network.scene(where, tls=True) as scene:
         call = Call(sender, scene.url, limits={scene.limit: LIMIT}, **scene.options)
         assert call.start().take() == b""

@@ -1,5 +1,6 @@
-"""The verdict stands before the socket is touched: what an abort looks like to the reader can never become a
-success.
+"""The verdict stands before the socket is touched.
+
+What an abort looks like to the reader can never become a success.
 """
 
 from __future__ import annotations
@@ -38,8 +39,9 @@ class _Freeze(steps.Step):
 
 
 def test_an_abort_that_looks_like_a_clean_end_is_a_kill(sender: Sender) -> None:
-    """A body that ends with its connection seems to end in good order when it is killed; the attempt is killed all the
-    same.
+    """An attempt is killed although its body seems to end in good order.
+
+    A body that ends with its connection seems to do so when it is killed.
     """
     thaw = threading.Event()
 
@@ -60,7 +62,10 @@ def test_an_abort_that_looks_like_a_clean_end_is_a_kill(sender: Sender) -> None:
 def test_a_killed_body_is_no_success_for_a_reader_that_trusts_its_end(
     framing: Framing, way: dict[str, Any], sender: Sender, network: Network
 ) -> None:
-    """A worker that never asks about its verdict does not make a killed attempt done, however its body seems to end."""
+    """A worker that never asks about its verdict does not make a killed attempt done.
+
+    This holds however the body seems to end.
+    """
     with network.scene("body", framing=framing, **way) as scene:
         call = Call(sender, scene.url, limits={"total": LIMIT}, reading=Call.read_blindly, **scene.options)
         call.start().take()
@@ -76,7 +81,10 @@ def test_a_killed_body_is_no_success_for_a_reader_that_trusts_its_end(
 def test_a_killed_body_is_no_success_for_the_products_reader(
     framing: Framing, way: dict[str, Any], sender: Sender, network: Network
 ) -> None:
-    """The product's loop, which asks after every read, ends killed as well, with what was handed over before."""
+    """The product's loop, which asks after every read, ends killed as well.
+
+    The caller keeps what was handed over before.
+    """
     with network.scene("body", framing=framing, **way) as scene:
         call = Call(sender, scene.url, limits={"stale": LIMIT}, **scene.options)
         assert call.start().take() == scene.beginning

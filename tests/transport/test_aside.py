@@ -30,7 +30,10 @@ class Alarm(Exception):
 
 @in_main
 def test_another_thread_runs_the_work_of_the_main_thread() -> None:
-    """The work is done when the call returns, by a thread that gets no signals; any other thread does its own."""
+    """The work is done when the call returns, by a thread that gets no signals.
+
+    Any thread but the main thread does its own work.
+    """
     threads: list[int] = []
     aside(lambda: threads.append(threading.get_ident()))
     caller = Caller(lambda: aside(lambda: threads.append(threading.get_ident())))

@@ -1,4 +1,7 @@
-"""Socket time-outs stand behind the limits: they free a worker without a watch, and bound nothing else."""
+"""Socket time-outs stand behind the limits.
+
+The time-outs free a worker without a watch, and bound nothing else.
+"""
 
 from __future__ import annotations
 

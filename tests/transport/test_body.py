@@ -67,8 +67,9 @@ def test_an_unsized_read_returns_the_whole_body(size: int | None) -> None:
 
 @given(st.lists(st.binary(max_size=12)), st.lists(st.tuples(st.booleans(), st.integers(0, 9)), max_size=60))
 def test_any_sequence_of_reads_gives_the_same_bytes(pieces: list[bytes], reads: list[tuple[bool, int]]) -> None:
-    """However a body was cut and however it is read, its bytes come in order, and each once; ``read`` gives as many as
-    were asked for until the end, ``read1`` at least one.
+    """The bytes of a body come in order, and each once, however it was cut and however it is read.
+
+    ``read`` gives as many as were asked for until the end, ``read1`` at least one.
     """
     reader, whole = Source(pieces).reader(), b"".join(pieces)
     found = b""
@@ -169,7 +170,10 @@ READS: list[Callable[[Any], object]] = [
 def test_a_body_that_broke_never_reads_like_one_that_ended(
     again: Callable[[Any], object], first: BaseException
 ) -> None:
-    """Every read behind an error raises it again, by whichever way, and whether or not the body was closed since."""
+    """Every read behind an error raises it again, by whichever way.
+
+    This holds whether or not the body was closed since.
+    """
     source = Source(PIECES, first)
     reader = source.reader()
     with pytest.raises(type(first)):
@@ -229,7 +233,10 @@ def test_closing_ends_a_body_once_and_dropping_takes_no_lock() -> None:
 
 
 def test_closing_from_another_thread_wakes_the_reader() -> None:
-    """While a thread is in ``pull`` another one only interrupts it; what it still brings along is not handed out."""
+    """While a thread is in ``pull`` another thread that closes only interrupts it.
+
+    What ``pull`` still brings along is not handed out.
+    """
     source, reading, go_on = Source([]), threading.Event(), threading.Event()
 
     def pull() -> bytes | None:
@@ -375,8 +382,9 @@ def test_a_response_is_a_file() -> None:
 
 
 def test_the_finalizer_of_a_response_takes_no_lock() -> None:
-    """A file's finalizer would close it; instead only the reader's finalizer runs, without a lock, in a garbage
-    collection too.
+    """Only the reader's finalizer runs, without a lock, in a garbage collection too.
+
+    The finalizer of files, which would close the response, does nothing here.
     """
     source = Source(PIECES)
     response: Any = _response(source)
@@ -388,7 +396,10 @@ def test_the_finalizer_of_a_response_takes_no_lock() -> None:
 
 
 def test_closing_the_response_ends_the_reader() -> None:
-    """``close``, the block and ``drain_conn`` do what they do elsewhere; the real response is not touched."""
+    """``close``, the block and ``drain_conn`` do what they do elsewhere.
+
+    The real response is not touched.
+    """
     for leave in (lambda one: one.close(), lambda one: one.__exit__(None, None, None)):
         source = Source(PIECES)
         response = _response(source)
@@ -403,7 +414,10 @@ def test_closing_the_response_ends_the_reader() -> None:
 @pytest.mark.parametrize("promptly", [True, False])
 @pytest.mark.parametrize("decoded", [True, False])
 def test_a_response_that_broke_never_reads_like_one_that_ended(promptly: bool, decoded: bool) -> None:
-    """Each of urllib3's ways to read raises the error every time, and gives no byte twice on the way there."""
+    """Each of urllib3's ways to read raises the error every time.
+
+    None of them gives a byte twice on the way there.
+    """
     reads: list[Callable[[StreamedResponse], Any]] = [
         lambda response: b"".join(response.stream(3, decode_content=True)),
         lambda response: b"".join(response.stream(100)),
@@ -471,8 +485,9 @@ class _Decoder:
 @_either
 @pytest.mark.parametrize("read", _READS)
 def test_a_decoding_error_is_raised_at_every_read(read: str, promptly: bool) -> None:
-    """Every read behind an error of the encoding raises it, however it reads, and enters the decoder no more; a closed
-    response as well.
+    """Every read behind an error of the encoding raises it, however it reads.
+
+    The decoder is entered no more. A closed response raises the error as well.
     """
     broken = bytearray(_PACKED)
     broken[20_000] ^= 0xFF
@@ -493,7 +508,10 @@ def test_a_decoding_error_is_raised_at_every_read(read: str, promptly: bool) -> 
 @_either
 @pytest.mark.parametrize("read", _READS)
 def test_nothing_is_decoded_behind_the_end(read: str, promptly: bool) -> None:
-    """A body that was read to its end gives nothing more, and its decoder is asked for its last bytes once at most."""
+    """A body that was read to its end gives nothing more.
+
+    Its decoder is asked for its last bytes once at most.
+    """
     response = _response(Source([_PACKED[:9_000], _PACKED[9_000:]]), promptly=promptly, headers=_GZIP)
     found = b""
     while data := _READS[read](response):
@@ -509,8 +527,9 @@ def test_nothing_is_decoded_behind_the_end(read: str, promptly: bool) -> None:
 @_either
 @pytest.mark.parametrize("read", _READS)
 def test_a_second_reader_is_refused(read: str, promptly: bool) -> None:
-    """While one thread reads a compressed body another one's read is an error, and so is that of a signal handler in
-    the middle of it; the first gets the whole body all the same.
+    """While one thread reads a compressed body another thread's read is an error.
+
+    The read of a signal handler in the middle of it is an error too. The first thread gets the whole body.
     """
     refused: list[BaseException] = []
     response = _response(Source([_PACKED]), promptly=promptly, headers=_GZIP)

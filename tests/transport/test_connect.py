@@ -78,8 +78,9 @@ class _Resolver:
 def test_a_hanging_look_up_frees_its_caller_at_connect(
     found: bool, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller is free at ``connect``, the worker counts as one orphan, and when the name is found nothing is
-    sent.
+    """The caller is free at ``connect``, and the worker counts as one orphan.
+
+    When the name is found nothing is sent.
     """
     registry = supervisor.current().registry
     with FaultServer() as server:
@@ -109,7 +110,10 @@ def test_a_hanging_look_up_frees_its_caller_at_connect(
 
 
 def test_a_cancelled_look_up_opens_no_connection(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is cancelled while its name is looked up is over at once, and connects to nothing afterwards."""
+    """A call that is cancelled while its name is looked up is over at once.
+
+    The worker connects to nothing afterwards.
+    """
     with FaultServer() as server, _connects(monkeypatch) as tried:
         resolver = _Resolver(("127.0.0.1", server.port))
         _resolve(monkeypatch, resolver)
@@ -126,7 +130,10 @@ def test_a_cancelled_look_up_opens_no_connection(sender: Sender, monkeypatch: py
 
 
 def test_a_dead_first_address_leaves_time_for_the_second(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first of two addresses gets at most half of what is left of ``connect``, and the second answers."""
+    """The first of two addresses gets at most half of what is left of ``connect``.
+
+    The second answers.
+    """
     limit = 6 * LIMIT
     with FaultServer() as server, blackhole() as dead, _connects(monkeypatch) as tried:
         _resolve(monkeypatch, lambda: [dead, ("127.0.0.1", server.port)])
@@ -162,7 +169,10 @@ def test_the_last_address_decides_how_it_failed(sender: Sender, monkeypatch: pyt
 
 
 def test_dead_addresses_together_are_bound_by_the_limit(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three dead addresses take ``connect`` and not three times as long, and the worker is woken from the last."""
+    """Three dead addresses take ``connect`` and not three times as long.
+
+    The worker is woken from the last.
+    """
     with blackhole() as dead, _connects(monkeypatch) as tried:
         _resolve(monkeypatch, lambda: [dead, dead, dead])
         call = Call(sender, f"http://{_NAME}:80/", limits={"connect": LIMIT})
@@ -172,7 +182,10 @@ def test_dead_addresses_together_are_bound_by_the_limit(sender: Sender, monkeypa
 
 
 def test_no_further_address_is_tried_after_the_end(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that is woken from a dead address because its attempt is over does not try the living one behind it."""
+    """A worker that is woken from a dead address does not try the living one behind it.
+
+    Its attempt is over.
+    """
     with FaultServer() as server, blackhole() as dead, _connects(monkeypatch) as tried:
         _resolve(monkeypatch, lambda: [dead, ("127.0.0.1", server.port)])
         call = Call(sender, f"http://{_NAME}:{server.port}/", limits={"connect": PATIENCE}).start()
@@ -214,7 +227,10 @@ def test_each_socket_is_published_before_it_connects(sender: Sender, monkeypatch
 
 @pytest.mark.parametrize("limits", [{}, {"connect": LIMIT * 5}], ids=["off", "on"])
 def test_a_default_time_out_of_the_process_changes_nothing(limits: dict[str, float], sender: Sender) -> None:
-    """``socket.setdefaulttimeout`` of the user's program neither bounds a call nor makes its sockets non-blocking."""
+    """``socket.setdefaulttimeout`` of the user's program does not bound a call.
+
+    The call's sockets stay blocking as well.
+    """
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(LIMIT)
     try:

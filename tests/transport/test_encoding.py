@@ -191,8 +191,9 @@ def test_a_bomb_is_decoded_no_further_than_asked() -> None:
 @each("form", ["gzip", "gzip-members", "deflate", "deflate-raw", "gzip-twice", "deflate-in-gzip"])
 @each("asked", [0, 1, 2])
 def test_undecoded_input_comes_before_new_input(form: str, asked: int) -> None:
-    """A feed that is left after some of its pieces loses nothing: the next one goes on where it was left, and the
-    first has nothing to give any more.
+    """A feed that is left after some of its pieces loses nothing.
+
+    The next feed goes on where the first was left, and the first has nothing to give any more.
     """
     name, pack = _FORMS[form]
     data = bytes(3 * _PIECE) + random.Random(3).randbytes(5000) + bytes(2 * _PIECE)
@@ -231,7 +232,10 @@ def test_a_meter_bounds_the_decoded_bytes() -> None:
 
 
 def test_a_meter_counts_undecodable_bytes_on_the_wire() -> None:
-    """Behind bytes that are not what they say, and where nothing is undone, the size on the wire is what counts."""
+    """The size on the wire counts behind bytes that are not what they say.
+
+    The size on the wire also counts where no encoding is undone.
+    """
     broken = BodyMeter(decompressor_for("gzip"), 100, "host")
     broken.count(b"never compressed")
     assert broken.unread

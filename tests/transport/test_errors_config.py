@@ -41,8 +41,9 @@ def _refused(call: Call) -> ConfigError:
     ],
 )
 def test_an_unusable_url_is_a_config_error(url: str, sender: Sender) -> None:
-    """A URL without scheme or host, or with a host or port that cannot be, is a configuration error of the field
-    ``url``.
+    """An unusable URL is a configuration error of the field ``url``.
+
+    The URL has no scheme or host, or a host or port that is not possible.
     """
     error = _refused(Call(sender, url))
     assert error.field == "url"
@@ -62,8 +63,9 @@ def test_an_unusable_url_is_a_config_error(url: str, sender: Sender) -> None:
     ],
 )
 def test_an_invalid_header_is_a_config_error(headers: dict[str, Any], sender: Sender) -> None:
-    """A header with a line break, no name, a wrong type or letters beyond latin-1 is a configuration error without
-    its value.
+    """An invalid header is a configuration error that does not show the header's value.
+
+    The header has a line break, no name, a wrong type or letters beyond latin-1.
     """
     with FaultServer() as server:
         error = _refused(Call(sender, server.chat_url, headers=headers))
@@ -81,8 +83,9 @@ def test_a_missing_bundle_is_a_config_error(sender: Sender, tmp_path: Path) -> N
 
 
 def test_a_bundle_without_certificates_is_a_config_error(sender: Sender, tmp_path: Path) -> None:
-    """A bundle that holds no certificate is a configuration error of the field ``verify`` and not a failed
-    handshake.
+    """A bundle that holds no certificate is a configuration error of the field ``verify``.
+
+    The error is not a failed handshake.
     """
     bundle = tmp_path / "empty.pem"
     bundle.write_text("this is no certificate\n")

@@ -1,4 +1,7 @@
-"""Failures before the request is sent: one class, a cause of a closed list, and whether a resend could work."""
+"""Failures before the request is sent have one class and a cause of a closed list.
+
+The error says whether a resend could work.
+"""
 
 from __future__ import annotations
 
@@ -103,8 +106,9 @@ def test_a_reset_in_the_handshake_is_a_reset_before_sent(sender: Sender, network
 def test_a_reset_just_before_the_handshake_leaks_nothing(
     sender: Sender, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A connection that is reset when it stands and the handshake has not begun is closed at once, not by the
-    collector.
+    """A connection that is reset before the handshake has begun is closed at once.
+
+    The connection stands when it is reset, and is not left to the garbage collector.
     """
     wrap = vars(connection)["ssl_wrap_socket"]
 
@@ -267,8 +271,9 @@ class _Hasty(Listener):
     ("answer", "reset", "retryable"), [(b"", False, True), (b"", True, True), (b"What?\r\n\r\n", False, False)]
 )
 def test_a_proxy_that_breaks_off_is_named(answer: bytes, reset: bool, retryable: bool, sender: Sender) -> None:
-    """A proxy that closes the connection in place of an answer is ``proxy`` too; an answer that is not HTTP is
-    final.
+    """A proxy that closes the connection in place of an answer is ``proxy`` too.
+
+    An answer that is not HTTP is final.
     """
     with _Hasty(answer, reset=reset) as proxy:
         url = f"http://{proxy.netloc}"

@@ -96,8 +96,9 @@ _PLACES: dict[str, _Place] = {
 
 @pytest.mark.parametrize("place", _PLACES)
 def test_nothing_secret_comes_out(place: str, sender: Sender, network: Network) -> None:
-    """No key of a query, no password of a URL or proxy and no token is in the error, its cause or its printed
-    traceback.
+    """No secret is in the error, its cause or its printed traceback.
+
+    Secrets are the keys of a query, the password of a URL or proxy, and tokens.
     """
     with _PLACES[place](network) as (url, kwargs):
         headers = {"Authorization": f"Bearer {_TOKEN}"}
@@ -111,7 +112,10 @@ def test_nothing_secret_comes_out(place: str, sender: Sender, network: Network) 
 
 @pytest.mark.parametrize("place", ["refused", "unknown-host", "certificate", "proxy-refuses", "no-scheme"])
 def test_the_foreign_exception_does_hold_the_query(place: str, sender: Sender, network: Network) -> None:
-    """The exceptions of requests and urllib3 in these places print the query, so the test above tests something."""
+    """The exceptions of requests and urllib3 in these places print the query.
+
+    The test above therefore tests something.
+    """
     with _PLACES[place](network) as (url, kwargs):
         call = Call(sender, url, **kwargs)
         call.run()
@@ -120,7 +124,10 @@ def test_the_foreign_exception_does_hold_the_query(place: str, sender: Sender, n
 
 @pytest.mark.parametrize("place", _PLACES)
 def test_the_chain_holds_a_summary_and_nothing_foreign(place: str, sender: Sender, network: Network) -> None:
-    """The cause is a :class:`Summary` of text alone, behind which there is nothing, and there is no foreign context."""
+    """The cause is a :class:`Summary` of text alone, behind which there is nothing.
+
+    There is no foreign context.
+    """
     with _PLACES[place](network) as (url, kwargs):
         call = Call(sender, url, **kwargs)
         call.run()

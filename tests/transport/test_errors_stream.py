@@ -51,7 +51,10 @@ def _cut_already(call: Call) -> StreamCut:
 
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
 def test_a_reset_in_the_body_is_stream_cut(framing: Framing, sender: Sender) -> None:
-    """A RST in the middle of the body is ``StreamCut`` in every framing, and what came before was handed over."""
+    """A RST in the middle of the body is ``StreamCut`` in every framing.
+
+    What came before was handed over.
+    """
     with FaultServer(_once(steps.Reset(), framing=framing)) as server:
         call = Call(sender, server.chat_url)
         _take_the_word(call, server)
@@ -72,7 +75,10 @@ def test_a_reset_in_a_tls_body_is_stream_cut(framing: Framing, sender: Sender, n
 def test_a_tls_end_inside_a_framed_body_is_stream_cut(
     notify: bool, framing: Framing, sender: Sender, network: Network
 ) -> None:
-    """A TLS connection that is closed before the framing's end is ``StreamCut``, with a close_notify and without."""
+    """A TLS connection that is closed before the framing's end is ``StreamCut``.
+
+    This holds with a close_notify and without.
+    """
     with FaultServer(_once(steps.Close(notify=notify), framing=framing), tls=network.tls) as server:
         call = Call(sender, server.chat_url, verify=network.bundle)
         _take_the_word(call, server)
@@ -84,7 +90,10 @@ def test_a_tls_end_inside_a_framed_body_is_stream_cut(
 def test_a_tls_end_without_close_notify_is_stream_cut(
     notify: bool, proxy: str | None, sender: Sender, network: Network
 ) -> None:
-    """If only the connection's end ends the body, a close_notify is a clean end, and its absence is ``StreamCut``."""
+    """The absence of a close_notify is ``StreamCut`` if only the connection's end ends the body.
+
+    A close_notify is a clean end there.
+    """
     script = _once(steps.Close(notify=notify), framing="close")
     with (
         FaultServer(script, tls=network.tls) as server,
@@ -110,7 +119,10 @@ def test_broken_framing_is_stream_cut(name: str, terminal: str, sender: Sender) 
 
 @pytest.mark.parametrize("tail", [b"x", b"5", b"5\r", b"5\r\nab", b"3\r\nabc\r", b"nonsense\r\n"])
 def test_a_cut_at_any_byte_of_the_framing_is_stream_cut(tail: bytes, sender: Sender) -> None:
-    """Wherever the framing is cut, in a size line, in a chunk or after it, the body is not taken for whole."""
+    """A body is not taken for whole wherever its framing is cut.
+
+    The cut is in a size line, in a chunk or after the chunk.
+    """
     with FaultServer(_once(steps.Send(tail), steps.Close(), framing="chunked")) as server:
         server.gate("read").set()
         _cut(Call(sender, server.chat_url))
@@ -144,7 +156,10 @@ def test_an_answer_that_is_not_http_is_stream_cut(data: bytes, sender: Sender) -
 
 
 def test_a_reset_in_an_upload_is_stream_cut(sender: Sender) -> None:
-    """A server that resets in the middle of a large upload is ``StreamCut``: the request was sent in part."""
+    """A server that resets in the middle of a large upload is ``StreamCut``.
+
+    The request was sent in part.
+    """
 
     def reading() -> Iterator[steps.Step]:
         yield steps.WaitFor("reset")
@@ -163,7 +178,10 @@ def test_a_reset_in_an_upload_is_stream_cut(sender: Sender) -> None:
 
 
 def test_an_early_refusal_of_an_upload_is_read(sender: Sender) -> None:
-    """A refusal that is sent before the body was read is read, although the connection breaks while we write."""
+    """A refusal that is sent before the body was read is read.
+
+    This holds although the connection breaks while the client writes.
+    """
 
     def reading() -> Iterator[steps.Step]:
         yield steps.Head(413, (), "length", 3)
@@ -180,7 +198,10 @@ def test_an_early_refusal_of_an_upload_is_read(sender: Sender) -> None:
 
 
 def test_a_reset_of_a_reused_connection_says_so(sender: Sender) -> None:
-    """A pooled connection that breaks under the next request says so: it was reused, sent, and not a byte came."""
+    """A pooled connection that breaks under the next request says so.
+
+    The statistics say that the connection was reused, the request was sent, and not a byte came.
+    """
     with FaultServer(["healthy", "reset-before-response"]) as server:
         assert Call(sender, server.chat_url).run()
         call = Call(sender, server.chat_url)

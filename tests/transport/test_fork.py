@@ -64,7 +64,10 @@ Run = Callable[[str], None]
 
 @pytest.fixture(scope="module")
 def run() -> Iterator[Run]:
-    """Run a script in a process of its own, which may fork as it likes, and which has to end well and say nothing."""
+    """Run a script in a process of its own, which may fork as it likes.
+
+    The script has to end well and print nothing.
+    """
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", _COMMON + _HOST]
     environment = {**os.environ, VARIABLE: str(SCALE)}
     pipe = subprocess.PIPE
@@ -83,7 +86,10 @@ def run() -> Iterator[Run]:
 
 
 def test_an_inherited_pool_is_not_used(run: Run) -> None:
-    """Parent and child never share a connection: the child opens its own, and the parent goes on with its old one."""
+    """Parent and child never share a connection.
+
+    The child opens its own, and the parent goes on with its old one.
+    """
     run(
         """
         sender = Sender()
@@ -105,7 +111,10 @@ def test_an_inherited_pool_is_not_used(run: Run) -> None:
 
 
 def test_a_stream_of_the_parent_goes_on(run: Run) -> None:
-    """A stream that is in the middle of its answer at the fork is not cut by the child's calls nor by its exit."""
+    """A stream that is in the middle of its answer at the fork is not cut.
+
+    Neither the child's calls nor its exit cut it.
+    """
     run(
         """
         sender = Sender()
@@ -125,7 +134,10 @@ def test_a_stream_of_the_parent_goes_on(run: Run) -> None:
 
 
 def test_an_inherited_attempt_is_over_in_the_child(run: Run) -> None:
-    """In the child the parent's attempt is cancelled by ``lifecycle``, owns nothing, and its descriptors are closed."""
+    """In the child the parent's attempt is cancelled by ``lifecycle`` and owns nothing.
+
+    Its descriptors are closed.
+    """
     run(
         """
         sender = Sender()
@@ -178,7 +190,10 @@ def test_the_child_is_watched(run: Run) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_many_children_of_a_busy_parent(tls: bool, run: Run) -> None:
-    """Forking while other threads of the parent are in the middle of calls neither hangs a child nor harms a call."""
+    """Forking while other threads of the parent are in the middle of calls does not hang a child.
+
+    The parent's calls are not harmed either.
+    """
     run(
         f"""
         import ssl, tempfile, trustme

@@ -60,8 +60,9 @@ def _stream(url: str, **more: Any) -> object:
 
 @each(("call", "read"), [(call, read) for call in (_request, _collect, _stream) for read in READS.values()])
 def test_a_hook_reads_no_more_than_the_bound(call: Callable[..., object], read: Read) -> None:
-    """A hook that reads an answer of 64 MiB ends the call with BodyTooLarge after one request, whichever way it reads,
-    and takes no more memory than the bound and a constant.
+    """A hook that reads an answer of 64 MiB ends the call with BodyTooLarge after one request.
+
+    This holds whichever way the hook reads. The call takes no more memory than the bound and a constant.
     """
 
     def large() -> None:
@@ -104,7 +105,10 @@ def test_digest_reads_its_challenge_up_to_the_bound() -> None:
 
 
 def test_a_small_challenge_keeps_its_connection() -> None:
-    """The body of a challenge below the bound is read whole, and the second request goes over the same connection."""
+    """The body of a challenge below the bound is read whole.
+
+    The second request goes over the same connection.
+    """
     with FaultServer(
         [_answer(401, b"{}" * 500, CHALLENGE, encoding=""), _answer(200, DOCUMENT, encoding="")]
     ) as server:
@@ -115,7 +119,10 @@ def test_a_small_challenge_keeps_its_connection() -> None:
 
 @each("read", [READS["content"], READS["text"]])
 def test_what_a_hook_has_read_is_the_answer(read: Read) -> None:
-    """A body at the bound reaches the hook and then the caller, whole; the response is left as requests made it."""
+    """A body at the bound reaches the hook and then the caller, whole.
+
+    The response is left as requests made it.
+    """
     body = b'{"a":"' + b"x" * (MOST - 8) + b'"}'
     with FaultServer(_answer(200, gzip.compress(body))) as server:
         seen: list[int] = []

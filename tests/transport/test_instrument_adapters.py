@@ -1,4 +1,7 @@
-"""``llmwatch.transport.instrument``: other people's adapters made watchable, and left as they are otherwise."""
+"""``llmwatch.transport.instrument``: other people's adapters made watchable.
+
+The adapters are left as they are otherwise.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,10 @@ def adapter() -> HTTPAdapter:
 
 
 def test_instrumenting_replaces_the_pool_classes_alone(adapter: HTTPAdapter) -> None:
-    """Pool sizes stay, the keep-alive options are added to urllib3's; instrumenting twice changes nothing."""
+    """Instrumenting keeps pool sizes and adds the keep-alive options to urllib3's.
+
+    Instrumenting twice changes nothing.
+    """
     manager = adapter.poolmanager
     before = dict(manager.connection_pool_kw)
     assert adopt_adapter(adapter)
@@ -55,8 +61,9 @@ def test_an_adapters_socket_options_and_tls_context_stay(adapter: HTTPAdapter) -
 
 
 def test_a_watched_or_unknown_adapter_is_not_instrumented() -> None:
-    """A watched adapter is watched already; one that is no HTTP adapter, or makes its pools in a way of its own, cannot
-    be.
+    """A watched adapter is watched already; an unknown adapter cannot be watched.
+
+    An unknown adapter is no HTTP adapter, or makes its pools in a way of its own.
     """
 
     class Own(HTTPAdapter):
@@ -78,7 +85,10 @@ def test_a_watched_or_unknown_adapter_is_not_instrumented() -> None:
 
 
 def test_pools_of_another_kind_are_left_alone() -> None:
-    """A manager whose pools make connections of their own (to a SOCKS proxy, to a local socket) goes on making them."""
+    """A manager whose pools make connections of their own goes on making them.
+
+    The connections go to a SOCKS proxy or to a local socket, for instance.
+    """
 
     class Elsewhere(HTTPConnectionPool):
         pass
@@ -170,8 +180,9 @@ def test_concurrent_uses_of_a_proxy_meet_an_instrumented_manager(adapter: HTTPAd
 
 
 def test_an_instrumented_adapter_works_in_a_plain_session(adapter: HTTPAdapter, network: Any) -> None:
-    """Without a request context an adopted adapter connects, reuses, reads and goes through proxies as requests has
-    it.
+    """An adopted adapter works without a request context as requests has it.
+
+    The adapter connects, reuses connections, reads and goes through proxies.
     """
     adopt_adapter(adapter)
     with requests.Session() as session, FaultServer() as server:
@@ -223,7 +234,10 @@ def test_a_warning_is_given_once_for_each_setting(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 def test_a_forked_child_begins_with_empty_pools(adapter: HTTPAdapter) -> None:
-    """After a fork the idle connections of the parent are no longer in the child's pools; the parent keeps them."""
+    """After a fork the idle connections of the parent are no longer in the child's pools.
+
+    The parent keeps them.
+    """
     adopt_adapter(adapter)
     with requests.Session() as session, FaultServer() as server:
         session.mount("http://", adapter)

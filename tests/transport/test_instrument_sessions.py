@@ -1,4 +1,7 @@
-"""``llmwatch.transport.instrument``: what ``Session.get_adapter`` returns while interceptors are registered."""
+"""``llmwatch.transport.instrument``: what ``Session.get_adapter`` returns with interceptors.
+
+The interceptors are registered when it is called.
+"""
 
 from __future__ import annotations
 
@@ -106,8 +109,9 @@ def test_an_interceptor_counts_as_often_as_it_was_added(session: requests.Sessio
 
 
 def test_a_later_patch_of_get_adapter_keeps_ours_working(session: requests.Session) -> None:
-    """A patch above llmwatch's stays; llmwatch's beneath it passes adapters through, and works again when it is
-    used.
+    """A patch above llmwatch's stays.
+
+    llmwatch's beneath it passes adapters through, and works again when it is used.
     """
     one = Named("a")
     instrument.add_interceptor(one)
@@ -126,8 +130,9 @@ def test_a_later_patch_of_get_adapter_keeps_ours_working(session: requests.Sessi
 
 
 def test_a_removed_patch_is_applied_again(session: requests.Session) -> None:
-    """Another library that restores the original removes llmwatch's; a later ``add_interceptor`` patches again, and the
-    last removal restores it.
+    """Another library that restores the original removes llmwatch's patch.
+
+    A later ``add_interceptor`` patches again, and the last removal restores the original.
     """
     one, before = Named("a"), requests.Session.get_adapter
     with mock.patch.object(requests.Session, "get_adapter", before):
@@ -143,7 +148,10 @@ def test_a_removed_patch_is_applied_again(session: requests.Session) -> None:
 
 
 def test_concurrent_adds_and_removes_leave_nothing(session: requests.Session) -> None:
-    """However threads add and remove, each sees its own while it is there, and in the end nothing is left."""
+    """However threads add and remove, each sees its own interceptor while it is there.
+
+    In the end nothing is left.
+    """
     wrong: list[str] = []
 
     def turns(name: str) -> None:

@@ -29,7 +29,10 @@ def _open_socket(call: Call) -> Any:
 
 @pytest.mark.parametrize("way", _WAYS)
 def test_a_connection_is_reused_over_every_way(way: str, sender: Sender, network: Network) -> None:
-    """Three calls one after the other share one connection, over every kind of way, and the statistics says so."""
+    """Three calls one after the other share one connection, over every kind of way.
+
+    The statistics say so.
+    """
     tls = None if way == "plain" else network.tls
     with FaultServer(tls=tls) as server, ProxyServer(tls=tls if way == "tls-in-tls" else None) as proxy:
         proxies = {"https": proxy.url} if way in ("tunnel", "tls-in-tls") else {}
@@ -54,7 +57,10 @@ def test_a_connection_is_used_again_after_each_framing(framing: Framing, sender:
 
 
 def test_a_body_that_ends_with_its_connection_gives_nothing_back(sender: Sender) -> None:
-    """After a close-delimited body the next call connects anew, and no descriptor of the first stays open."""
+    """After a close-delimited body the next call connects anew.
+
+    No descriptor of the first connection stays open.
+    """
     with FaultServer(framing="close") as server:
         assert Call(sender, server.chat_url).run()
         server.wait_for_closed(1)
@@ -64,8 +70,9 @@ def test_a_body_that_ends_with_its_connection_gives_nothing_back(sender: Sender)
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 def test_connection_close_closes_our_side(framing: Framing, sender: Sender) -> None:
-    """After an answer with ``Connection: close`` our side closes, also if the server waits for that, and connects
-    anew.
+    """After an answer with ``Connection: close`` the client's side closes and connects anew.
+
+    The client's side closes also if the server waits for that.
     """
 
     def play(context: Any) -> Iterator[steps.Step]:
@@ -92,8 +99,9 @@ def test_a_keepalive_of_zero_never_reuses_a_connection(sender: Sender) -> None:
 
 
 def test_a_connection_idle_beyond_keepalive_is_closed(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Idle for longer than the keep-alive, a connection is closed and not used; below it is used, and the idle time
-    is told.
+    """A connection that was idle for longer than the keep-alive is closed and not used.
+
+    Below the keep-alive the connection is used, and the statistics tell the idle time.
     """
     with FaultServer() as server:
         assert Call(sender, server.chat_url).run()
@@ -123,8 +131,9 @@ def _pools(sender: Sender) -> Sequence[Any]:
 
 
 def test_a_connection_that_the_server_dropped_is_not_used(sender: Sender) -> None:
-    """A pooled connection whose server has hung up meanwhile is noticed and replaced before anything is written to
-    it.
+    """A pooled connection whose server has hung up meanwhile is noticed and replaced.
+
+    Nothing is written to the connection before.
     """
     with FaultServer("healthy:leave=fin") as server:
         assert Call(sender, server.chat_url).run()
@@ -140,8 +149,9 @@ def _long(context: Any) -> Iterator[steps.Step]:
 @pytest.mark.parametrize("end", ["kill", "cancel", "failure"])
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 def test_the_connection_of_a_failed_attempt_is_closed(end: str, framing: Framing, sender: Sender) -> None:
-    """After a kill, a cancellation or a failure in the middle of a body, the connection is closed and the next call
-    has its own.
+    """The connection of an attempt that ended in the middle of a body is closed.
+
+    The end is a kill, a cancellation or a failure. The next call has its own connection.
     """
 
     def read_and_fail(call: Call, reply: Reply) -> None:
@@ -180,8 +190,9 @@ def test_the_connection_of_a_cut_drain_is_closed(sender: Sender) -> None:
 def test_the_duplicate_is_closed_before_the_connection_is_in_the_pool(
     framing: Framing, sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a connection enters its pool, its attempt owns nothing of it any more, although the attempt is still
-    running.
+    """When a connection enters its pool, its attempt owns nothing of it any more.
+
+    This holds although the attempt is still running.
     """
     found = []
     put = HTTPConnectionPool._put_conn
@@ -201,8 +212,9 @@ def test_the_duplicate_is_closed_before_the_connection_is_in_the_pool(
 
 @pytest.mark.parametrize("way", _WAYS)
 def test_a_socket_has_its_options(way: str, sender: Sender, network: Network) -> None:
-    """Every socket has TCP_NODELAY, and keep-alive probes after 60 s, every 15 s, 4 times, also towards proxies and
-    when used again.
+    """Every socket has TCP_NODELAY, and keep-alive probes after 60 s, every 15 s, 4 times.
+
+    Sockets towards proxies and sockets that are used again have these options too.
     """
     found = []
 
@@ -234,8 +246,9 @@ def test_a_socket_has_its_options(way: str, sender: Sender, network: Network) ->
 def test_a_call_that_ends_at_the_pool_gives_one_place_back(
     report: str, sender: Sender, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Attempts that end at any report before their request leave the pool as many places as it had, without a warning
-    that it is full.
+    """Attempts that end at any report before their request leave the pool as many places as it had.
+
+    There is no warning that the pool is full.
     """
     ended = 0
 

@@ -37,8 +37,9 @@ def test_idle_connections_are_closed_though_a_response_is_kept(way: str, network
 
 
 def test_a_call_in_progress_goes_on(sender: Sender) -> None:
-    """A call whose sender is closed in the middle of its answer reads on to the end, and its connection is closed
-    then.
+    """A call whose sender is closed in the middle of its answer reads on to the end.
+
+    Its connection is closed then.
     """
     with FaultServer(_GATED) as server:
         call = Call(sender, server.chat_url).start()
@@ -54,7 +55,10 @@ def test_a_call_in_progress_goes_on(sender: Sender) -> None:
 def test_a_connection_that_comes_back_during_the_close_is_closed(
     sender: Sender, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sender is closed when a connection is seen to be fit but does not lie in its pool yet: it is closed too."""
+    """A connection that is on its way into its pool when the sender is closed is closed too.
+
+    The connection is seen to be fit but does not lie in the pool yet.
+    """
     put = HTTPConnectionPool._put_conn
 
     def close_first(self: HTTPConnectionPool, conn: Any) -> None:

@@ -28,7 +28,10 @@ _GATED = Script(name="gated", description="two words, a gate between them", play
 
 
 class _Parked:
-    """A loop that reads a whole length-delimited body and then stays, its attempt alive, until it is let go."""
+    """A loop that reads a whole length-delimited body and then stays until it is let go.
+
+    Its attempt is alive meanwhile.
+    """
 
     def __init__(self, *, report: bool) -> None:
         self.report = report
@@ -48,8 +51,9 @@ class _Parked:
 @pytest.mark.parametrize("end", ["kill", "cancel"])
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_a_late_end_does_not_cut_the_next_call(end: str, tls: bool, sender: Sender, network: Network) -> None:
-    """An attempt that has read its body is ended while the next call is in the middle of its answer on the same
-    socket.
+    """The end of an attempt that has read its body does not cut the next call on the same socket.
+
+    The next call is in the middle of its answer.
     """
     with FaultServer([_SHORT, _GATED], tls=network.tls if tls else None) as server:
         first = _Parked(report=end == "kill")
@@ -78,8 +82,9 @@ def test_a_late_end_does_not_cut_the_next_call(end: str, tls: bool, sender: Send
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_an_end_at_the_return_to_the_pool_closes_the_connection_or_leaves_it_whole(moment: str, sender: Sender) -> None:
-    """An end just before the return closes the connection; one just after it leaves the connection whole for the
-    next call.
+    """An end just before the return to the pool closes the connection.
+
+    An end just after it leaves the connection whole for the next call.
     """
 
     def wrap(attempt: Attempt[bytes]) -> SpyLine:

@@ -1,4 +1,7 @@
-"""A connection that is on its way back to the pool is waited for, but only for a moment and not in vain again."""
+"""A connection that is on its way back to the pool is waited for, but only for a moment.
+
+A call does not wait in vain again.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,9 @@ def _returning(sender: Sender) -> Returning:
 
 
 def test_the_next_call_waits_for_the_last_bytes_of_the_body(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call right after the terminal event uses the connection again, although the body's last bytes come only
-    then.
+    """A call right after the terminal event uses the connection again.
+
+    This holds although the body's last bytes come only then.
     """
     with FaultServer([_LATE_END, "healthy"]) as server:
         first = Call(sender, server.chat_url, mark=_END).start()
@@ -71,7 +75,10 @@ def test_many_calls_in_a_row_share_one_connection(sender: Sender) -> None:
 
 
 def test_a_lingering_server_costs_one_wait(sender: Sender, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a body that stayed open the next call waits for the bound, once; those after it do not wait again."""
+    """After a body that stayed open the next call waits for the bound, once.
+
+    The calls after it do not wait again.
+    """
     bound = 2 * LIMIT
     monkeypatch.setattr(pools, "RETURN_BOUND", bound)
     with FaultServer("linger-after-done") as server:
@@ -141,8 +148,9 @@ def test_a_connection_is_in_the_pool_before_it_is_announced(sender: Sender, monk
 
 
 def test_a_return_is_noticed_although_another_is_announced(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A wait ends at the first return, also when another connection was announced meanwhile, and no server counts as
-    lingering.
+    """A wait ends at the first return, also when another connection was announced meanwhile.
+
+    No server counts as lingering.
     """
     monkeypatch.setattr(pools, "RETURN_BOUND", PATIENCE)
     returning = Returning()

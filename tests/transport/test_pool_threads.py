@@ -1,4 +1,7 @@
-"""One sender, many threads: right answers, no mixing, and connections that are shared one after the other."""
+"""Threads that share one sender get right answers, without mixing.
+
+Connections are shared one after the other.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def _all(work: Callable[[int], None]) -> None:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 def test_every_thread_gets_its_own_answer(tls: bool, sender: Sender, network: Network) -> None:
-    """Threads that share a sender get the answers to their own questions, over no more connections than threads."""
+    """Threads that share a sender get the answers to their own questions.
+
+    There are no more connections than threads.
+    """
     with FaultServer(_ECHO, tls=network.tls if tls else None) as server:
 
         def work(number: int) -> None:
@@ -67,7 +73,10 @@ def test_every_thread_gets_its_own_answer(tls: bool, sender: Sender, network: Ne
 
 
 def test_cancelled_calls_leave_other_calls_untouched(sender: Sender) -> None:
-    """Calls that are cancelled at random moments leave those of other threads, and the next ones, untouched."""
+    """Calls that are cancelled at random moments leave other calls untouched.
+
+    The other calls are those of other threads, and the next ones.
+    """
     with FaultServer(_ECHO) as server:
 
         def work(number: int) -> None:

@@ -111,7 +111,10 @@ def adapter() -> Iterator[Seen]:
 
 
 def test_the_adapter_gets_the_arguments_of_requests(adapter: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the caller's own arguments; beneath it a connection has backstops for time-outs, and nothing is retried."""
+    """The adapter gets the caller's own arguments.
+
+    Beneath it a connection has backstops for time-outs, and nothing is retried.
+    """
     beneath: list[dict[str, Any]] = []
     urlopen = HTTPConnectionPool.urlopen
 
@@ -150,7 +153,10 @@ def test_a_stream_is_asked_for_uncompressed(adapter: Seen) -> None:
 
 
 def test_a_changed_request_is_prepared_anew(adapter: Seen) -> None:
-    """The changes of ``on_retry`` are sent: URL, headers and body, with the right length and no old framing."""
+    """The changes of ``on_retry`` are sent: URL, headers and body.
+
+    The request has the right length and no old framing.
+    """
     with FaultServer() as server, FaultServer() as other:
         prepared = _prepared(server.chat_url, headers={"X-Old": "1"})
         sender = PreparedSender(adapter, prepared, GIVEN, model=True)
@@ -178,8 +184,9 @@ def test_only_an_error_status_of_a_model_call_is_a_refusal(adapter: Seen, model:
 
 @pytest.mark.parametrize("over", ["check", "adopt", "connected", "sent", "headers"])
 def test_an_ended_attempt_leaves_no_connection_and_no_context(adapter: Seen, over: str) -> None:
-    """Wherever the attempt ends, the connection is closed, its duplicate too, and the thread has no request context any
-    more.
+    """Wherever the attempt ends, the connection is closed, and its duplicate too.
+
+    The thread has no request context any more.
     """
     with FaultServer() as server:
         observer = Observer(over)

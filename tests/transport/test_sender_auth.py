@@ -1,4 +1,7 @@
-"""Auth that answers a refusal, as HTTP digest does: the second response is the answer, and is watched like one."""
+"""Auth that answers a refusal, as HTTP digest does.
+
+The second response is the answer, and is watched like one.
+"""
 
 from __future__ import annotations
 
@@ -67,8 +70,9 @@ def test_digest_is_remembered_by_its_thread_alone(sender: Sender) -> None:
 
 
 def test_the_answer_after_a_challenge_is_watched_as_an_answer(sender: Sender) -> None:
-    """The 401 that was answered does not count as the refusal of the attempt: the stream after it has its own
-    limits.
+    """The 401 that was answered does not count as the refusal of the attempt.
+
+    The stream after it has its own limits.
     """
     with FaultServer([_CHALLENGE, _HANGING]) as server:
         call = Call(sender, server.chat_url, auth=HTTPDigestAuth("user", "secret"), limits={"stale": LIMIT})
@@ -119,7 +123,10 @@ def test_a_challenge_without_an_end_is_bound_by_the_running_limit(sender: Sender
 
 
 def test_auth_that_hangs_is_bound_by_connect(sender: Sender) -> None:
-    """An auth callable that does not return is in the phase ``connect``, and when it returns nothing is sent."""
+    """An auth callable that does not return is bound by ``connect``.
+
+    When it returns nothing is sent.
+    """
     go = threading.Event()
 
     def auth(request: Any) -> Any:

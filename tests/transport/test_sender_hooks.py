@@ -34,7 +34,10 @@ def _read_it(response: requests.Response, **kwargs: Any) -> None:
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_a_body_read_by_a_hook_is_returned_whole(encoding: str, sender: Sender) -> None:
-    """A plain response that a hook has read already, to log it for instance, is returned with its content."""
+    """A plain response that a hook has read already is returned with its content.
+
+    The hook may have read it to log it, for instance.
+    """
     loaded: list[requests.Response] = []
 
     def load(call: Call, reply: Reply) -> None:
@@ -72,8 +75,9 @@ def test_a_hook_that_raises_leaves_no_connection(sender: Sender) -> None:
 
 
 def test_a_hook_that_raises_for_status_is_no_broken_connection(sender: Sender) -> None:
-    """The usual hook, which raises for an error status, does not turn a refusal into something worth a resend, nor does
-    it print the query.
+    """A hook that raises for an error status does not turn a refusal into something worth a resend.
+
+    This usual hook does not print the query either.
     """
 
     def check(response: requests.Response, **kwargs: Any) -> None:

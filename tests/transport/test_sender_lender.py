@@ -1,4 +1,7 @@
-"""A session that the user lends: its settings are looked at anew for every call, and it stays as it was."""
+"""A session that the user lends has its settings looked at anew for every call.
+
+The session stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,10 @@ def test_no_adapter_of_the_lender_is_used(lent: _Fixture) -> None:
 
 
 def test_headers_are_used_live(lent: _Fixture) -> None:
-    """A header that is set, changed or deleted between two calls is so in the next, and a call's own header wins."""
+    """A header that is set, changed or deleted between two calls is so in the next.
+
+    A call's own header wins.
+    """
     with FaultServer(_SETTING) as server:
         lent.lender.headers["X-One"] = "1"
         lent.call(server.chat_url)
@@ -157,7 +163,10 @@ def test_cookies_of_the_lender_are_used_live(lent: _Fixture) -> None:
 
 
 def test_cookies_of_the_server_are_kept_by_the_sender_alone(lent: _Fixture) -> None:
-    """A server's cookie is sent in the next call, beside the lender's own, and does not enter the lender's jar."""
+    """A server's cookie is sent in the next call, beside the lender's own.
+
+    The cookie does not enter the lender's jar.
+    """
     with FaultServer([_SETTING, "healthy"]) as server:
         lent.lender.cookies.set("mine", "1")
         lent.call(server.chat_url)
@@ -196,7 +205,10 @@ def test_verify_and_proxies_are_used_live(lent: _Fixture, network: Network) -> N
 def test_the_environment_is_used_if_the_lender_trusts_it(
     trust: bool, lent: _Fixture, network: Network, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Proxies of the environment are used, at the moment of the call, unless the session's ``trust_env`` is off."""
+    """Proxies of the environment are used unless the session's ``trust_env`` is off.
+
+    The environment is that at the moment of the call.
+    """
     lent.lender.verify = network.bundle
     lent.lender.trust_env = trust
     with FaultServer(tls=network.tls) as server, ProxyServer() as proxy:

@@ -1,4 +1,7 @@
-"""Tests of users that mock the network with ``responses`` work: it stands in for the adapter that we send through."""
+"""Tests of users that mock the network with ``responses`` work.
+
+``responses`` stands in for the adapter that the sender sends through.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,10 @@ def test_a_mocked_stream_is_read(sender: Sender) -> None:
 
 @responses.activate
 def test_a_mock_sees_the_request(sender: Sender) -> None:
-    """The mock gets the prepared request: method, body, headers, and that a stream asks for no compression."""
+    """The mock gets the prepared request: method, body and headers.
+
+    The headers show that a stream asks for no compression.
+    """
     responses.post(_URL, body=_EVENTS)
     Call(sender, _URL, data=None, json={"model": "m"}, headers={"X-One": "1"}).run()
     (sent,) = responses.calls

@@ -118,8 +118,9 @@ def test_a_get_follows_as_requests_does(status: int, sender: Sender) -> None:
 
 
 def test_an_endless_redirect_of_a_get_ends_at_max_redirects(sender: Sender) -> None:
-    """A GET that is redirected for ever ends after as many requests as its session allows, and is not worth a
-    resend.
+    """A GET that is redirected for ever ends after as many requests as its session allows.
+
+    The error is not worth a resend.
     """
     with FaultServer(_to(302, "/v1/chat/completions?key=planted")) as server:
         call = Call(sender, server.chat_url, method="GET", data=None)

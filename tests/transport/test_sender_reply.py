@@ -124,7 +124,10 @@ def test_informational_heads_are_passed_over(sender: Sender) -> None:
 
 
 def test_a_stream_asks_for_no_compression(sender: Sender) -> None:
-    """A streamed call asks for ``identity``; a plain one for what requests asks for; a caller's own header wins."""
+    """A streamed call asks for ``identity``; a plain call for what requests asks for.
+
+    A caller's own header wins.
+    """
     with FaultServer() as server:
         Call(sender, server.chat_url).run()
         Call(sender, server.chat_url, streaming=False).run()
@@ -137,7 +140,10 @@ def test_a_stream_asks_for_no_compression(sender: Sender) -> None:
 
 @pytest.mark.parametrize("name", ["x-request-id", "request-id", "apim-request-id", "cf-ray"])
 def test_the_providers_name_for_the_request_is_noted(name: str, sender: Sender) -> None:
-    """The identity that a provider gives to the request is in the statistics, under any of its usual headers."""
+    """The identity that a provider gives to the request is in the statistics.
+
+    The identity is found under any of its usual headers.
+    """
     script = Script.of("named", steps.Head(200, [(name, "req-7")], "length", 0), steps.End())
     with FaultServer(script) as server:
         call = Call(sender, server.chat_url)
@@ -158,7 +164,10 @@ def test_the_bytes_of_the_request_are_counted(sender: Sender) -> None:
 
 @pytest.mark.parametrize("kind", ["file", "generator", "form", "text", "empty"])
 def test_every_kind_of_body_is_sent_whole(kind: str, sender: Sender) -> None:
-    """Files, generators, forms and text reach the server as requests would send them, and their bytes are counted."""
+    """Files, generators, forms and text reach the server as requests would send them.
+
+    Their bytes are counted.
+    """
     data: Any = {
         "file": io.BytesIO(b"x" * 100_000),
         "generator": iter([b"x" * 50_000, b"", b"x" * 50_000]),
@@ -199,7 +208,10 @@ def test_a_plain_response_is_whole(encoding: str, pack: Any, framing: Framing, s
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_plain_response_that_cannot_be_decoded_keeps_its_bytes(encoding: str, sender: Sender) -> None:
-    """A body that is not what its encoding says is kept as it came, since a page of an error is better than none."""
+    """A body that is not what its encoding says is kept as it came.
+
+    A page of an error is better than none.
+    """
     loading = _Loading()
     with FaultServer(_sized(_DOCUMENT, ("Content-Encoding", encoding))) as server:
         Call(sender, server.chat_url, reading=loading, streaming=False).run()

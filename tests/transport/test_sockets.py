@@ -28,7 +28,10 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def test_a_shutdown_wakes_the_reader_and_closes_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
-    """A thread that is blocked on the owner's socket gets an end of file, and the owner's descriptor stays its own."""
+    """A thread that is blocked on the owner's socket gets an end of file.
+
+    The owner's descriptor stays its own.
+    """
     one, _ = pair
     handle = SocketHandle(one)
     got: list[bytes] = []
@@ -56,8 +59,9 @@ def test_a_shutdown_never_raises(pair: tuple[socket.socket, socket.socket]) -> N
 
 
 def test_a_released_handle_shuts_nothing(pair: tuple[socket.socket, socket.socket]) -> None:
-    """After the release the owner's socket cannot be shut through the handle, nothing seems to wait, and a second
-    is fine.
+    """After the release the owner's socket cannot be shut through the handle.
+
+    Nothing seems to wait, and a second release is fine.
     """
     one, other = pair
     handle = SocketHandle(one)
@@ -133,7 +137,10 @@ def _one_and(*then: steps.Step) -> Script:
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("waits", [False, True], ids=["nothing", "bytes"])
 def test_bytes_that_wait_in_the_kernel_give_one_grace(waits: bool, tls: bool, sender: Sender, network: Network) -> None:
-    """A reader that does not come to its waiting bytes has one second more; a reader without waiting bytes has not."""
+    """A reader that does not come to its waiting bytes has one second more.
+
+    A reader without waiting bytes does not have it.
+    """
     starved = _Starved()
     with FaultServer(_one_and(*([steps.Chunk(b"two")] if waits else [])), tls=network.tls if tls else None) as server:
         call = Call(
