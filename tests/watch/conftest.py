@@ -13,8 +13,9 @@ from tests.watch.scripted import PATIENCE, Stage
 
 @pytest.fixture
 def stage() -> Iterator[Callable[..., Stage]]:
-    """Makes stages, and sees to it that their workers are gone and no socket's rule was broken at the end of the
-    test.
+    """Makes stages, and ends their attempts and workers at the end of the test.
+
+    No rule of a stage's sockets may be broken by then.
     """
     stages: list[Stage] = []
 

@@ -1,4 +1,7 @@
-"""Processes that exit while attempts live; run as ``python -m tests.watch.exiting NAME`` by the tests of exiting."""
+"""Processes that exit while attempts live.
+
+The tests of exiting run them as ``python -m tests.watch.exiting NAME``.
+"""
 
 from __future__ import annotations
 

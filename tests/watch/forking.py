@@ -1,4 +1,6 @@
-"""Processes that fork while attempts live; run as ``python -m tests.watch.forking`` by the test of forking.
+"""Processes that fork while attempts live.
+
+The test of forking runs them as ``python -m tests.watch.forking``.
 
 Each scenario runs in a process of its own, forked from one that has imported everything and watched nothing: a fork of
 the test process would take pytest's threads and files along. A child that does not end in time is ended by an alarm.
@@ -30,7 +32,10 @@ LONG_ENOUGH = 1.0 * SCALE
 
 
 class Stream:
-    """A live attempt of this process: a request is sent, one item has come, the worker is free for orders."""
+    """A live attempt of this process.
+
+    A request is sent, one item has come, and the worker is free for orders.
+    """
 
     def __init__(self, **settings: Any) -> None:
         bounds = settings.pop("bounds", None)
@@ -193,7 +198,10 @@ def killed_before() -> None:
 
 
 def threads_that_wait() -> None:
-    """The parent's caller waits for items and its worker of another attempt for room, while a third thread forks."""
+    """A third thread forks while two threads of the parent wait.
+
+    The caller of one attempt waits for items, and the worker of another waits for room.
+    """
     waiting, full = Stream(), Stream(bounds=Bounds(items=2))
     assert waiting.attempt.take() == ["first"]
     caller = Caller(waiting.attempt.take)

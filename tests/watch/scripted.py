@@ -1,4 +1,4 @@
-"""The other side of the watchdog, scripted: handles, workers and clocks that a test drives step by step.
+"""The other side of the watchdog, scripted: handles, workers and clocks that a test drives.
 
 Nothing here sleeps. What has to happen is waited for with :data:`PATIENCE`; a test whose wait ends without it fails.
 """
@@ -21,14 +21,18 @@ from tests.calibration import scale_of_this_run
 T = TypeVar("T")
 
 SCALE = scale_of_this_run()
-"""That of the tests. It is taken where they take it, because processes that import this have no need of pytest."""
+"""The scale of the tests.
+
+It comes from where the tests take it, because processes that import this module have no need of pytest.
+"""
 PATIENCE = 20.0 * SCALE
 """Seconds after which something that has to come is taken not to come."""
 
 
 class SteppedClock(ManualClock):
-    """A manual clock on which no thread blocks in an inbox, for a supervisor that is driven by
-    :meth:`HandDriven.look`.
+    """A manual clock on which no thread blocks in an inbox.
+
+    The clock is for a supervisor that is driven by :meth:`HandDriven.look`.
     """
 
     def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
@@ -98,7 +102,10 @@ class HandDriven(Supervisor):
 
 
 class Scripted:
-    """Something watched without threads or clocks: it answers as told, and writes down what is done to it."""
+    """Something watched without threads or clocks.
+
+    It answers as told, and writes down what is done to it.
+    """
 
     def __init__(
         self, name: str, log: list[tuple[str, str, float | None]], *answers: tuple[Action, float | None]
@@ -128,7 +135,10 @@ class Scripted:
 
 
 class Socket:
-    """A handle that checks its rules: used only under its attempt's lock, and never after it was released."""
+    """A handle that checks its rules.
+
+    It is used only under its attempt's lock, and never after it was released.
+    """
 
     def __init__(self, attempt: Attempt[Any], log: list[str] | None = None, *, wakes: bool = True) -> None:
         self._attempt = attempt
@@ -226,7 +236,10 @@ class Puppet:
 
 
 class Stage:
-    """One attempt on a supervisor without a thread, its worker a puppet. The clock moves when the test says so."""
+    """One attempt on a supervisor without a thread.
+
+    Its worker is a puppet, and its clock moves when the test says so.
+    """
 
     def __init__(self, supervisor: HandDriven | None = None, **settings: Any) -> None:
         self.supervisor = supervisor or HandDriven()

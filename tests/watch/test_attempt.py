@@ -179,7 +179,10 @@ def test_a_usage_event_after_the_finish_is_delivered(stage: MakeStage) -> None:
 
 @pytest.mark.parametrize("limit", ["drain", "deadline"])
 def test_a_worker_that_finds_its_drain_expired_shuts_its_socket(stage: MakeStage, limit: str) -> None:
-    """A ping that comes after the drain and before the supervisor does not leave the worker in an unwatched read."""
+    """A ping after the drain and before the supervisor does not leave the worker in its read.
+
+    That read would be unwatched.
+    """
     one = stage(drain=1.0) if limit == "drain" else stage(drain=100.0, deadline=1.0)
     socket = one.open()
     one.receive("a", end=True)
@@ -193,7 +196,10 @@ def test_a_worker_that_finds_its_drain_expired_shuts_its_socket(stage: MakeStage
 
 
 def test_a_worker_that_finds_a_strict_limit_expired_is_killed_alike(stage: MakeStage) -> None:
-    """The worker that reports after a strict expiry ends itself: the same verdict, shutdown and free caller."""
+    """A worker that reports after a strict expiry ends itself.
+
+    The verdict, the shutdown and the freed caller are the same as with the supervisor.
+    """
     one = stage(total=10.0)
     socket = one.open()
     one.receive("held back", content=False)

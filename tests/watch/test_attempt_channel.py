@@ -42,7 +42,10 @@ def test_lifecycle_events_of_a_failed_attempt_are_never_delivered(stage: MakeSta
 
 @pytest.mark.parametrize("meaning", ["content", "finish", "terminal"])
 def test_content_releases_held_back_events_in_order_once(stage: MakeStage, meaning: str) -> None:
-    """The first content, or the end of the answer, lets everything before it through, in order, exactly once."""
+    """The first content, or the end of the answer, lets everything before it through.
+
+    The items come in order, exactly once.
+    """
     one = stage()
     one.open()
     for item in ("created", "in progress"):
@@ -113,8 +116,9 @@ def _waits_for_room(one: Stage) -> None:
 
 @pytest.mark.parametrize("bounds", [Bounds(items=2, size=1_000_000), Bounds(items=1_000, size=20)])
 def test_a_full_channel_holds_the_limits(stage: MakeStage, bounds: Bounds) -> None:
-    """A caller slower than every limit kills nothing; its memory is bounded; on resume the limits have what they had
-    left.
+    """A caller slower than every limit kills nothing, and its memory is bounded.
+
+    On resume the limits have what they had left.
     """
     one = stage(**LIMITS, bounds=bounds)
     one.open()
@@ -140,7 +144,10 @@ def test_a_full_channel_holds_the_limits(stage: MakeStage, bounds: Bounds) -> No
 
 
 def _slow_to_wake(one: Stage, monkeypatch: pytest.MonkeyPatch, name: str) -> threading.Event:
-    """The threads of that name sleep on after they were woken, as on a busy machine, until the event is set."""
+    """Keep the threads of that name asleep after they were woken, until the event is set.
+
+    On a busy machine threads are as slow to wake.
+    """
     free, wait = threading.Event(), one.clock.wait
 
     def slowly(waiter: Waiter, until: float | None) -> None:
@@ -169,7 +176,10 @@ def test_the_limits_run_while_a_woken_caller_is_scheduled(stage: MakeStage, monk
 
 
 def test_the_limits_run_once_the_caller_has_made_room(stage: MakeStage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limits run from then on, however late the worker's thread runs again, and are held at the next wait."""
+    """The limits run once the caller has made room, however late the worker's thread runs again.
+
+    They are held at the next wait.
+    """
     one = stage(**LIMITS, bounds=Bounds(items=1))
     one.open()
     free = _slow_to_wake(one, monkeypatch, "llmwatch-worker")
@@ -318,8 +328,9 @@ def test_the_limits_run_while_the_worker_decodes(stage: MakeStage) -> None:
 def test_a_flood_without_content_holds_no_limit(
     stage: MakeStage, limit: str, limits: dict[str, float], waiting: bool
 ) -> None:
-    """Bytes that come as fast as they can be read, and are no content, excuse nothing at an expiry; the verdict tells
-    the true time.
+    """Bytes without content that come as fast as they can be read excuse nothing at an expiry.
+
+    The verdict tells the true time.
     """
     one = stage(**limits)
     handle = one.open()
@@ -341,8 +352,9 @@ def test_a_flood_without_content_holds_no_limit(
 
 
 def test_a_piece_read_in_time_is_decoded_before_a_kill(stage: MakeStage) -> None:
-    """A piece that was read in time is decoded before its attempt is killed for lack of content, once and for a bounded
-    time.
+    """A piece that was read in time is decoded before its attempt is killed for lack of content.
+
+    This happens once, and for a bounded time.
     """
     for delay, kind in ((0.01, VerdictKind.DONE), (0.05, VerdictKind.KILLED)):
         one = stage(first_content=10.0)

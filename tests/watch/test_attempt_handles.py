@@ -1,4 +1,7 @@
-"""The sockets of an attempt: shut under its lock, never after they were given back, looked at before a kill."""
+"""The sockets of an attempt.
+
+They are shut under its lock, never after they were given back, and looked at before a kill.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +93,10 @@ def test_a_socket_disowned_after_its_shutdown_is_not_reused(stage: MakeStage, ho
 
 @pytest.mark.parametrize("end", ["kill", "cancel"])
 def test_a_socket_of_a_killed_or_cancelled_attempt_is_not_reused(stage: MakeStage, end: str) -> None:
-    """The connection of a killed or cancelled attempt never returns to the pool; disowning it does not raise."""
+    """The connection of a killed or cancelled attempt never returns to the pool.
+
+    Disowning it does not raise.
+    """
     one = stage(stale=10.0)
     socket = one.open()
     one.receive("a")
@@ -132,7 +138,10 @@ def test_a_socket_adopted_after_the_end_is_released_and_the_worker_aborts(stage:
 
 
 def test_a_socket_disowned_between_verdict_and_shutdown_stays_open(stage: MakeStage) -> None:
-    """Between the verdict on a drain and the shutdown the worker may give the socket back, and it stays open."""
+    """The worker may give the socket back between the verdict on a drain and the shutdown.
+
+    The socket then stays open.
+    """
     one = stage(drain=1.0)
     socket = one.open()
     one.receive("end", terminal=True)
@@ -233,8 +242,9 @@ def test_a_handle_that_raises_stops_no_other_shutdown(stage: MakeStage, end: str
 
 
 def test_a_handle_that_cannot_tell_of_waiting_bytes_gives_no_grace(stage: MakeStage) -> None:
-    """A handle that raises when it is asked for waiting bytes counts as one without: the attempt is killed with a
-    verdict.
+    """A handle that raises when it is asked for waiting bytes counts as one without waiting bytes.
+
+    The attempt is killed with a verdict.
     """
     one = stage(stale=10.0)
     one.open()
@@ -359,7 +369,7 @@ STARVED = 0.6
 
 
 def test_a_late_supervisor_gives_the_worker_a_second_look(stage: MakeStage) -> None:
-    """A worker that has read, and has not reported it before the supervisor looked, is not killed for that."""
+    """A worker that has read is not killed for a report that comes after the supervisor's look."""
     one = stage(ttfb=10.0)
     one.open()
     one.pass_time(10.0 + STARVED)

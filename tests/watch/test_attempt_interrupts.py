@@ -59,7 +59,10 @@ class Watched:
 
 @pytest.fixture
 def ctrl_c() -> Iterator[None]:
-    """SIGINT means KeyboardInterrupt, also where the tests run in the background of a shell that ignores it."""
+    """SIGINT means KeyboardInterrupt.
+
+    This holds also where the tests run in the background of a shell that ignores SIGINT.
+    """
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -69,11 +72,12 @@ def ctrl_c() -> Iterator[None]:
 @pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("end", [None, 1_000.0])
 def test_ctrl_c_interrupts_a_caller_that_waits(end: float | None) -> None:
-    """A real SIGINT at the moment that a wait begins ends take() with KeyboardInterrupt, the lock free and the
-    attempt usable.
+    """A real SIGINT at the moment that a wait begins ends take() with KeyboardInterrupt.
 
-    It is pressed many times, because a signal between a thread's last look for signals and its sleep is easily slept
-    over.
+    The lock is free and the attempt usable.
+
+    Ctrl-C is pressed many times, because a signal between a thread's last look for signals and its sleep is easily
+    slept over.
     """
     main = threading.main_thread().ident
     assert main is not None
@@ -133,7 +137,10 @@ START_LINES = lines_of(Attempt.start)
 
 @each("where", START_LINES, ids=names(START_LINES))
 def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[CodeType, int]) -> None:
-    """An interrupted start raises and gives up what it has begun: no worker goes on, and the registry counts none."""
+    """An interrupted start raises and gives up what it has begun.
+
+    No worker goes on, and the registry counts none.
+    """
     supervisor = HandDriven()
     attempt: Attempt[Any] = Attempt({}, supervisor=supervisor)
 
@@ -162,8 +169,9 @@ def test_ctrl_c_at_any_line_of_the_start_leaves_nothing_behind(where: tuple[Code
 @each("where", LINES, ids=names(LINES))
 @each("nth", [1, 2])
 def test_a_handler_that_cancels_at_any_line_frees_the_caller(where: tuple[CodeType, int], nth: int) -> None:
-    """A signal handler may cancel in the middle of take(), with a worker that nothing wakes: the caller is not left
-    waiting.
+    """A signal handler may cancel in the middle of take(), with a worker that nothing wakes.
+
+    The caller is not left waiting.
     """
     one = Watched(wakes=False)
     reached, batch = Caller(
@@ -205,7 +213,10 @@ ON_THE_WAY = _on_the_way_to_a_wait()
 
 @pytest.mark.parametrize("where", ON_THE_WAY, ids=names(ON_THE_WAY))
 def test_a_handler_that_cancels_just_before_the_wait_ends_it(where: tuple[CodeType, int]) -> None:
-    """Between the look at the verdict and the wait there is no waiter to notify, so the supervisor wakes the caller."""
+    """The supervisor wakes a caller whose handler cancels between the look at the verdict and the wait.
+
+    At that moment there is no waiter to notify.
+    """
     one = Watched(wakes=False)
     caller = Caller(lambda: interrupted(one.attempt.take, where, lambda: one.attempt.cancel("user")))
     assert caller.result() == (True, None)
@@ -214,7 +225,10 @@ def test_a_handler_that_cancels_just_before_the_wait_ends_it(where: tuple[CodeTy
 
 @needs_signals
 def test_a_real_handler_may_cancel() -> None:
-    """A handler of a real signal that cancels frees the very thread that it interrupts, at whatever moment it comes."""
+    """A handler of a real signal that cancels frees the very thread that it interrupts.
+
+    The signal may come at any moment.
+    """
     main = threading.main_thread().ident
     assert main is not None
     current: list[Watched] = []

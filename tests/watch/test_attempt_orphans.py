@@ -28,7 +28,10 @@ def _counted(one: Stage) -> tuple[int, int]:
 
 @pytest.mark.parametrize("end", ["kill", "cancel", "abandon"])
 def test_a_worker_that_no_shutdown_wakes_is_an_orphan(stage: MakeStage, end: str) -> None:
-    """A worker that is still there a second after its sockets were shut is counted; its caller was free at once."""
+    """A worker that is still there more than a second after its sockets were shut is counted.
+
+    Its caller was free at once.
+    """
     one = stage(ttfb=10.0)
     one.open(wakes=False)
     if end == "kill":
@@ -80,7 +83,10 @@ def test_a_worker_that_ends_within_a_second_is_no_orphan(stage: MakeStage) -> No
 
 
 def test_a_failed_or_finished_attempt_makes_no_orphan(stage: MakeStage) -> None:
-    """A worker that ends by itself, however late after the caller was done with it, is no orphan while it may drain."""
+    """A worker that ends by itself is no orphan while it may drain.
+
+    This holds however late the worker ends after the caller was done with it.
+    """
     one = stage(drain=100.0)
     one.open()
     one.receive("end", terminal=True)

@@ -1,4 +1,7 @@
-"""An answer that is handed on as it comes: what is held, what cannot be read, and what comes behind its end."""
+"""An answer that is handed on as it comes.
+
+The tests are about what is held, what cannot be read, and what comes behind the answer's end.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ MakeStage = Callable[..., Stage]
 
 @pytest.mark.parametrize("limit", ["first_event", "first_content", "progress"])
 def test_an_unreadable_body_has_no_limits_on_content(stage: MakeStage, limit: str) -> None:
-    """The limits on content end with the first unreadable bytes and do not begin again; the limit on silence runs."""
+    """The limits on content end with the first unreadable bytes and do not begin again.
+
+    The limit on silence runs.
+    """
     one = stage(**{limit: 5.0}, stale=100.0)
     one.open()
     one.receive("a", content=False, event=False, visible=True, unread=True)
@@ -59,7 +65,10 @@ def _trail(one: Stage, item: str, size: int = 10) -> None:
 
 
 def test_bytes_after_the_terminal_event_are_delivered(stage: MakeStage) -> None:
-    """The body is read to its end; the verdict was set at the terminal event, and no byte after it counts as late."""
+    """The body is read to its end, beyond the terminal event.
+
+    The verdict was set at the terminal event, and no byte after it counts as late.
+    """
     one = stage(stale=10.0, drain=5.0)
     one.open()
     one.receive("a", terminal=True)

@@ -1,5 +1,6 @@
-"""Threads that meet at one attempt: whatever the order, one verdict, nothing twice, and no shutdown of what was given
-back.
+"""Threads that meet at one attempt.
+
+Whatever the order, there is one verdict, nothing happens twice, and nothing that was given back is shut.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ ENDS = ["user", "lifecycle", "hang up", "abandon", "expiry"]
 
 
 class Met:
-    """One attempt whose worker ends it properly, while others end it in their own ways at the same moment."""
+    """One attempt whose worker ends it properly while other threads end it at the same moment.
+
+    Each of these threads ends it in its own way.
+    """
 
     def __init__(self, enders: list[str]) -> None:
         self.supervisor = HandDriven()
@@ -77,8 +81,9 @@ class Met:
 
 @pytest.mark.parametrize("enders", [[end] for end in ENDS] + [["user", "lifecycle", "expiry"]], ids="-".join)
 def test_the_first_of_two_racing_ends_is_the_verdict(enders: list[str]) -> None:
-    """A terminal event against a cancellation, a shutdown, a dropped iterator or an expiry: the first one stands for
-    every thread.
+    """The first of two racing ends stands for every thread.
+
+    A terminal event races with a cancellation, a shutdown, a dropped iterator or an expiry.
     """
     for _ in range(ROUNDS):
         one = Met(enders)
@@ -124,8 +129,10 @@ def test_exactly_one_of_many_cancelling_threads_succeeds() -> None:
 
 
 def test_many_attempts_on_real_time_keep_verdicts_items_and_sockets() -> None:
-    """Each of many attempts, however it ends, has one verdict of the right kind, its items in order without gap or
-    repetition, and a socket that is released once and never shut afterwards; no worker is left.
+    """Each of many attempts has one verdict of the right kind, however it ends.
+
+    Its items come in order without gap or repetition, and its socket is released once and never shut afterwards. No
+    worker is left.
     """
     supervisor = Supervisor(SystemClock(), Registry())
     chance = random.Random(7)

@@ -46,7 +46,10 @@ def beat(one: Stage, event: bool = True, content: bool = True) -> None:
 def test_a_beat_ends_the_first_byte_event_and_content_limits(
     stage: MakeStage, event: bool, content: bool, phase: Phase, next_limit: str
 ) -> None:
-    """A beat is a byte, an event or content, and ends the limits on the first of each; from then on silence counts."""
+    """A beat is a byte, an event or content, and ends the limits on the first of each.
+
+    From then on silence counts.
+    """
     one = function(stage(ttfb=10.0, first_event=20.0, first_content=20.0, stale=20.0, progress=30.0))
     one.pass_time(9.0)
     beat(one, event, content)
@@ -58,7 +61,10 @@ def test_a_beat_ends_the_first_byte_event_and_content_limits(
 
 
 def test_beats_reset_stale_and_content_beats_reset_progress(stage: MakeStage) -> None:
-    """Any beat resets stale, only content resets progress; the attempt lives for as long as they come in time."""
+    """Any beat resets stale, and only content resets progress.
+
+    The attempt lives for as long as the beats come in time.
+    """
     one = function(stage(ttfb=10.0, stale=10.0, progress=25.0))
     beat(one)
     for _ in range(10):
@@ -84,7 +90,10 @@ def test_a_late_beat_changes_nothing(stage: MakeStage) -> None:
 
 
 def test_a_beat_after_a_strict_expiry_ends_the_attempt(stage: MakeStage) -> None:
-    """The beat ends the attempt before the supervisor has looked: sockets are shut, and the caller is free."""
+    """The beat ends the attempt before the supervisor has looked.
+
+    The sockets are shut, and the caller is free.
+    """
     one = function(stage(total=10.0))
     socket = one.socket()
     caller = Caller(one.attempt.take)
@@ -221,7 +230,10 @@ def test_a_killed_function_that_nothing_can_wake_is_an_orphan_at_once(stage: Mak
 
 
 def test_a_killed_function_with_a_handle_has_a_second_to_end(stage: MakeStage) -> None:
-    """A handle may wake the function, so the second is waited for; once the handle is given back, it is not."""
+    """A killed function with a handle has a second to end, because the handle may wake it.
+
+    Once the handle is given back, the second is not waited for.
+    """
     one = function(stage(ttfb=10.0))
     socket = one.socket(wakes=False)
     assert not one.attempt.stats.opaque
@@ -279,7 +291,10 @@ def _inside(outer: Stage, inner: Stage) -> None:
 
 
 def test_an_answered_request_is_a_sign_of_every_enclosing_function(stage: MakeStage) -> None:
-    """The functions around an attempt whose request was answered have done something; an enclosing request has not."""
+    """The functions around an attempt whose request was answered have done something.
+
+    An enclosing request has not.
+    """
     outermost, middle, inner = function(stage()), stage(), stage()
     _inside(outermost, middle)
     _inside(middle, inner)
@@ -314,8 +329,9 @@ def test_an_attempt_started_outside_a_worker_has_no_outer_one() -> None:
 
 
 def test_a_socket_of_an_inner_attempt_counts_for_enclosing_functions(stage: MakeStage) -> None:
-    """The socket counts for every enclosing function that has no handle of its own; without it nothing is found in
-    them.
+    """The socket counts for every enclosing function that has no handle of its own.
+
+    Without the socket those functions are opaque.
     """
     outermost, middle, inner = function(stage()), stage(), stage()
     middle.attempt.stats.function = middle.attempt.stats.opaque = True
@@ -355,7 +371,10 @@ def test_the_end_of_the_inner_attempt_keeps_what_the_kill_found(stage: MakeStage
 
 
 def test_an_unwakeable_inner_function_makes_the_outer_one_no_orphan(stage: MakeStage) -> None:
-    """The outer function has nothing to wake either, and is no orphan by that: it returns with its inner call."""
+    """The outer function has nothing to wake either, and is no orphan by that.
+
+    It returns with its inner call.
+    """
     outer, inner = function(stage(ttfb=10.0)), stage()
     inner.attempt.stats.function = inner.attempt.stats.opaque = True
     _inside(outer, inner)

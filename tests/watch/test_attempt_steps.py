@@ -25,7 +25,10 @@ KINDS = {"text": 1, "usage": 2}
 
 
 def test_context_variables_are_visible_in_the_worker(stage: MakeStage) -> None:
-    """The worker sees a copy of what the caller had set at the start, and changes nothing of the caller's."""
+    """The worker sees a copy of what the caller had set at the start.
+
+    The worker changes nothing of the caller's.
+    """
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="unset")
     variable.set("of the caller")
     one = stage().start()
@@ -66,7 +69,10 @@ def test_a_start_without_a_thread_raises_and_counts_nothing(stage: MakeStage, mo
 
 
 def test_a_start_that_ctrl_c_interrupts_sends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that came about although start was interrupted ends without doing anything, and is counted once."""
+    """A worker that came about although start was interrupted ends without doing anything.
+
+    It is counted once.
+    """
     supervisor = HandDriven()
     attempt: Attempt[str] = Attempt({}, supervisor=supervisor)
     ran, go = threading.Event(), threading.Event()
@@ -212,7 +218,10 @@ STEPS: dict[str, Callable[[Attempt[Any]], object]] = {
 @pytest.mark.parametrize("step", STEPS)
 @pytest.mark.parametrize("end", ["kill", "cancel"])
 def test_an_attempt_that_is_over_takes_no_further_step(stage: MakeStage, step: str, end: str) -> None:
-    """Any report of a worker after the end stops the worker: an attempt that is over never sends its request."""
+    """Any report of a worker after the end stops the worker.
+
+    An attempt that is over never sends its request.
+    """
     one = stage(connect=10.0)
     one.start()
     if end == "kill":
@@ -229,7 +238,10 @@ def test_an_attempt_that_is_over_takes_no_further_step(stage: MakeStage, step: s
 
 
 def test_late_deliveries_are_dropped_and_counted(stage: MakeStage) -> None:
-    """Events of an attempt that is over are dropped; the registry counts them, after the worker is gone too."""
+    """Events of an attempt that is over are dropped.
+
+    The registry counts them, after the worker is gone too.
+    """
     one = stage(stale=10.0)
     one.open()
     one.receive("a")

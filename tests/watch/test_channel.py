@@ -118,7 +118,10 @@ def test_a_waiting_caller_is_woken_by_an_item_the_end_or_a_call(channel: Channel
 
 
 def test_close_discards_everything(channel: Channel[int]) -> None:
-    """After the end nothing comes out, whether it was visible, held back or put later, and nothing is full."""
+    """After the end nothing comes out, and nothing is full.
+
+    This holds for what was visible, held back or put later.
+    """
     channel.put([1], 99)
     channel.open()
     channel.put([2], 99)

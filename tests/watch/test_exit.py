@@ -35,8 +35,9 @@ def test_the_process_exits_at_once_with_its_own_code(scenario: str, code: int) -
 
 
 def test_a_thread_that_takes_after_the_exit_blocks(stage: Callable[..., Stage]) -> None:
-    """A thread that was busy when the attempts ended would only print a traceback; it still takes the items it was
-    given before.
+    """A thread that takes after the exit blocks; it would only print a traceback otherwise.
+
+    It was busy when the attempts ended. It still takes the items it was given before.
     """
     one = stage()
     one.open()

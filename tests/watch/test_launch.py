@@ -63,7 +63,10 @@ def test_the_thread_is_up_when_start_returns(caller: str) -> None:
 @pytest.mark.parametrize("caller", ["main", "another"])
 @pytest.mark.parametrize("what", ["Thread.start", "start_new_thread"])
 def test_a_start_without_a_thread_names_the_system(monkeypatch: pytest.MonkeyPatch, caller: str, what: str) -> None:
-    """The error says what the system said, what to change, and that nothing was sent; nothing runs, then or later."""
+    """The error says what the system said, what to change, and that nothing was sent.
+
+    Nothing runs, then or later.
+    """
     if what == "start_new_thread" and caller == "another":
         return  # it never calls that itself
     one = Ran()
@@ -98,8 +101,9 @@ def test_a_withdrawn_launch_never_runs() -> None:
 
 @in_main
 def test_an_interrupted_start_starts_whole_or_not_at_all() -> None:
-    """An alarm at any instant of a start comes out as it is, and the thread runs to its end or never begins; no thread
-    is half there.
+    """An alarm at any instant of a start comes out as it is.
+
+    The thread runs to its end or never begins; no thread is half there.
     """
 
     armed = False

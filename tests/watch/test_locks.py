@@ -26,8 +26,10 @@ def loops_under_locks() -> set[str]:
 
 
 def test_no_loop_stands_in_the_block_of_a_lock() -> None:
-    """CPython 3.13 takes signals at the jumps of a loop, which it may leave outside of what the block protects: the
-    lock would be held for ever. Only what workers alone run may loop there.
+    """No loop stands in the block of a lock, except in what workers alone run.
+
+    CPython 3.13 takes signals at the jumps of a loop, which it may leave outside of what the block protects: the lock
+    would be held for ever.
     """
     assert {place.split(":")[0] for place in loops_under_locks()} <= {
         "watch/attempt.py",  # the end of a worker

@@ -149,8 +149,9 @@ EXPIRIES: dict[str, tuple[float | None, ...]] = {
 
 @pytest.mark.parametrize("limit", RUNNING_LIMITS)
 def test_a_limit_runs_from_its_start_to_its_end(limit: str) -> None:
-    """Each limit alone expires exactly its limit after what started or last reset it, and not at all before and
-    after.
+    """Each limit alone expires exactly its limit after what started or last reset it.
+
+    It does not expire at all before its start and after its end.
     """
     machine = Machine({limit: LIMIT})
     assert expiry(machine) is None
@@ -171,7 +172,10 @@ def test_one_limit_beside_total_runs_after_a_mark(what: Seen, limit: str) -> Non
 
 
 def test_usage_after_a_finish_mark_resets_finish_and_a_keep_alive_does_not() -> None:
-    """A later report of a finish is news, such as usage, and resets the limit; other bytes and events do not."""
+    """A later report of a finish is news, such as usage, and resets the limit.
+
+    Other bytes and events do not.
+    """
     machine = at(Phase.FINISHING, 0.0, finish=7.0)
     machine.seen(Seen.BYTE, 2.0)
     machine.seen(Seen.EVENT, 2.0)
@@ -242,8 +246,9 @@ def test_headers_before_the_request_is_sent_start_the_answer_limits() -> None:
 
 
 def test_the_earliest_of_several_expires_and_a_tie_goes_to_the_more_specific() -> None:
-    """With several limits the first to expire gives its name; at the same instant the order of ATTEMPT_LIMITS
-    decides.
+    """The first of several limits to expire gives its name.
+
+    At the same instant the order of ATTEMPT_LIMITS decides.
     """
     assert expiry(at(Phase.WAITING, headers=30.0, ttfb=20.0, total=25.0)) == ("ttfb", 20.0)
     assert expiry(at(Phase.WAITING, headers=20.0, ttfb=20.0, total=20.0)) == ("headers", 20.0)
@@ -277,8 +282,9 @@ def test_a_terminal_event_in_an_error_body_is_no_success(what: Seen) -> None:
 @pytest.mark.parametrize("limit", ["total", "deadline"])
 @pytest.mark.parametrize("end", ["finish", "fail"])
 def test_a_limit_does_not_replace_a_known_refusal(limit: str, end: str) -> None:
-    """Once an error status is known, an expired limit drops the connection at most, and the worker's end is the
-    verdict.
+    """Once an error status is known, an expired limit drops the connection at most.
+
+    The worker's end is the verdict.
     """
     machine = at(
         Phase.REFUSED, deadline_at=3.0 if limit == "deadline" else None, total=3.0 if limit == "total" else None
@@ -380,7 +386,10 @@ def test_soonest_is_never_later_than_the_next_expiry(limit: str) -> None:
 
 
 def test_a_walk_of_the_whole_life_ends_done() -> None:
-    """With the default-like limits of a hosted model a healthy answer with gaps under every limit is done."""
+    """A healthy answer with gaps under every limit is done.
+
+    The limits are like the defaults for a hosted model.
+    """
     machine = Machine(
         {
             "connect": 10.0,

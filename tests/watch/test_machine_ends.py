@@ -59,7 +59,10 @@ def test_a_cut_after_an_end_mark_is_a_failure() -> None:
 
 
 def test_content_after_a_finish_goes_on() -> None:
-    """The content ends the finish limit and starts stale and progress anew, but no limit on a first observation."""
+    """Content after a finish ends the finish limit and starts stale and progress anew.
+
+    It starts no limit on a first observation.
+    """
     machine = at(Phase.FINISHING, 0.0, stale=30.0, progress=20.0, finish=1.0, first_content=3.0, ttfb=3.0)
     machine.seen(Seen.CONTENT, 0.5)
     assert machine.phase is Phase.CONTENT
@@ -81,7 +84,10 @@ def test_total_goes_on_after_a_finish_that_was_not_the_end() -> None:
 
 
 def test_total_does_not_kill_an_answer_that_is_complete() -> None:
-    """After a finish nothing but an end mark is waited for, so the total cannot make a failure of it any more."""
+    """The total cannot make a failure of an answer that has finished.
+
+    After a finish nothing but an end mark is waited for.
+    """
     machine = at(Phase.FINISHING, 9.5, finish=1.0, total=10.0)
     assert machine.expire(10.5 + LATE) is Action.HANG_UP
     assert machine.verdict is not None
@@ -104,7 +110,10 @@ def test_a_drain_that_ran_out_wins_over_what_comes_later(later: str) -> None:
 
 
 def test_the_end_of_the_body_is_done() -> None:
-    """A body read to its end without a terminal event is done when the worker says so, and stops every limit."""
+    """A body read to its end without a terminal event is done when the worker says so.
+
+    Its end stops every limit.
+    """
     machine = at(Phase.CONTENT, stale=10.0, total=10.0, deadline_at=50.0)
     assert machine.finish(5.0)
     assert machine.verdict is not None
@@ -154,7 +163,10 @@ def test_a_terminal_event_wins_a_tie_with_the_deadline() -> None:
 
 
 def test_a_tie_is_settled_alike_by_the_supervisor_and_the_worker() -> None:
-    """A limit on reading whose grace ends together with the total gives the same limit's name on both ways."""
+    """A limit on reading whose grace ends together with the total gives the same limit's name.
+
+    The supervisor and the worker agree on it.
+    """
     verdicts = []
     for supervisor_first in (True, False):
         for limit in ("stale", "first_content"):

@@ -65,7 +65,10 @@ def test_holds_add_up_and_do_not_nest() -> None:
 
 
 def test_what_is_seen_in_a_hold_starts_its_limit_at_the_hold() -> None:
-    """An event that is decoded while the limits stand starts a limit that has its whole limit at the resumption."""
+    """An event decoded in a hold starts a limit that is whole at the resumption.
+
+    The limits stand during the hold.
+    """
     machine = at(Phase.EVENTS, 0.0, progress=10.0, stale=8.0)
     machine.seen(Seen.BYTE, 4.0)
     machine.hold(4.0)
@@ -76,7 +79,10 @@ def test_what_is_seen_in_a_hold_starts_its_limit_at_the_hold() -> None:
 
 
 def test_a_hold_across_an_expiry_keeps_the_attempt_alive() -> None:
-    """A consumer slower than every limit is not killed, as long as the bytes were there before the expiry."""
+    """A consumer slower than every limit is not killed.
+
+    This holds as long as the bytes were there before the expiry.
+    """
     machine = at(Phase.CONTENT, 0.0, stale=1.0, progress=1.0)
     for now in (1000.0, 2000.0, 3000.0):
         machine.hold(now)
@@ -115,8 +121,9 @@ def test_bytes_that_wait_give_one_grace(limit: str) -> None:
 
 @pytest.mark.parametrize("limit", sorted(READ_DRIVEN))
 def test_a_supervisor_more_than_a_second_late_gives_a_grace(limit: str) -> None:
-    """More than a second late the supervisor gives the grace without waiting bytes; exactly a second late it gives
-    none.
+    """A supervisor more than a second late gives the grace without waiting bytes.
+
+    Exactly a second late it gives none.
     """
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     assert machine.expire(10.0 + GRACE) is over(limit)
@@ -144,8 +151,9 @@ def test_the_deadline_gets_no_grace() -> None:
 @pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
 @pytest.mark.parametrize("read_before", [0.5, 1.0, 5.0])
 def test_waiting_bytes_excuse_a_content_limit_only_for_a_starved_worker(limit: str, read_before: float) -> None:
-    """If something was read within the last second, the waiting bytes are a flood or keep-alives, and no excuse for a
-    limit on content or ``finish``.
+    """Waiting bytes are no excuse if something was read within the last second.
+
+    They are then a flood or keep-alives, and excuse neither a limit on content nor ``finish``.
     """
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})
     now = 10.0 + LATE
@@ -156,8 +164,9 @@ def test_waiting_bytes_excuse_a_content_limit_only_for_a_starved_worker(limit: s
 
 @pytest.mark.parametrize("limit", sorted(EVENT_DRIVEN))
 def test_a_starved_worker_may_report_content_in_its_grace(limit: str) -> None:
-    """After a second without a read any report that moves the answer forward counts; a worker that has read all the
-    time is overdue.
+    """After a second without a read any report that moves the answer forward counts.
+
+    A worker that has read all the time is overdue.
     """
     seen = (Seen.BYTE, Seen.EVENT, Seen.CONTENT)
     machine = at(RUNS_AFTER[limit], 0.0, **{limit: 10.0})

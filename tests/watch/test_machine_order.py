@@ -65,7 +65,10 @@ def test_keep_alives_never_reset_a_content_limit(
 @plain_law
 @given(st.integers(4, 20).map(float), st.lists(st.tuples(st.integers(1, 10).map(lambda n: n / 4), drips)), drips)
 def test_a_drip_cannot_outlive_total(total: float, drip: list[tuple[float, Seen]], rest: Seen) -> None:
-    """With any trickle, content and finishes of many choices included, the attempt is over once total has passed."""
+    """With any trickle the attempt is over once total has passed.
+
+    The trickle may have content and finishes of many choices.
+    """
     finish, longest = 1.0, 2.5
     machine, now = at(Phase.WAITING, total=total, finish=finish), 0.0
     for gap, what in [*drip, *[(0.5, rest)] * 50]:
@@ -216,7 +219,10 @@ def test_a_strict_verdict_does_not_depend_on_who_runs_first(
     step: object,
     waiting: bool,
 ) -> None:
-    """Unless a limit on reading could still be excused, it does not even depend on what lies in the kernel."""
+    """A strict verdict depends neither on which side runs first nor on what lies in the kernel.
+
+    The kernel counts only where a limit on reading could still be excused.
+    """
     one, now = begun(limits, deadline_at, before)
     now += passed
     due = one.due(now)

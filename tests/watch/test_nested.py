@@ -48,7 +48,10 @@ def test_bytes_of_the_inner_call_do_not_excuse_the_outer_one() -> None:
 
 @pytest.mark.parametrize("entry_point", ["stream", "request"])
 def test_a_client_inside_a_worker_is_woken_by_a_kill_outside(entry_point: str) -> None:
-    """A call of a client in another attempt's worker is cancelled when that attempt is, and leaves no worker behind."""
+    """A client's call in another attempt's worker is cancelled when that attempt is.
+
+    It leaves no worker behind.
+    """
     before = llmwatch.stats()["workers"]
     found: list[BaseException] = []
     done = threading.Event()
@@ -80,7 +83,10 @@ def test_a_client_inside_a_worker_is_woken_by_a_kill_outside(entry_point: str) -
 
 
 def test_a_back_off_of_an_inner_call_ends_with_the_outer_attempt() -> None:
-    """An inner call that waits before a resend has no attempt to abort; it ends all the same, and sends no more."""
+    """An inner call that waits before a resend ends with the outer attempt, and sends no more.
+
+    It has no attempt to abort.
+    """
     found: list[BaseException] = []
     waiting = threading.Event()
 

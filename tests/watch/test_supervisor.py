@@ -41,8 +41,9 @@ def supervisor() -> HandDriven:
 
 @pytest.fixture
 def manual() -> tuple[Supervisor, ManualClock]:
-    """A supervisor with a thread, on a clock that the test moves. Its thread waits in its inbox until the process
-    ends.
+    """A supervisor with a thread, on a clock that the test moves.
+
+    Its thread waits in its inbox until the process ends.
     """
     clock = ManualClock()
     return Supervisor(clock), clock
@@ -146,7 +147,10 @@ def test_an_attempt_that_asks_for_a_look_gets_it_at_once(supervisor: HandDriven,
 
 
 def test_an_earlier_expiry_replaces_a_later_one(supervisor: HandDriven, log: Log) -> None:
-    """Armed for later and then for earlier, an attempt is looked at at the earlier time, and not again at the later."""
+    """An attempt armed for later and then for earlier is looked at at the earlier time.
+
+    It is not looked at again at the later time.
+    """
     attempt = Scripted("a", log, (Action.NOTHING, START + 100.0), (Action.NOTHING, START + 10.0))
     supervisor.watch(attempt)
     supervisor.look()

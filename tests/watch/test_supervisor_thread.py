@@ -1,4 +1,7 @@
-"""The supervisor with its thread and with real attempts: what it costs, what it survives, what a finalizer may do."""
+"""The supervisor with its thread and with real attempts.
+
+The tests are about what it costs, what it survives and what a finalizer may do.
+"""
 
 from __future__ import annotations
 
@@ -50,8 +53,9 @@ def supervisor() -> HandDriven:
 
 @pytest.fixture
 def manual() -> tuple[Supervisor, ManualClock]:
-    """A supervisor with a thread, on a clock that the test moves. Its thread waits in its inbox until the process
-    ends.
+    """A supervisor with a thread, on a clock that the test moves.
+
+    Its thread waits in its inbox until the process ends.
     """
     clock = ManualClock()
     return Supervisor(clock), clock
@@ -186,7 +190,10 @@ def test_abandoning_takes_no_lock(stage: MakeStage) -> None:
 
 
 def test_an_abandoned_attempt_that_is_done_drains_on(stage: MakeStage) -> None:
-    """Dropping the iterator after the terminal event does not cut the drain that lets the connection be used again."""
+    """Dropping the iterator after the terminal event does not cut the drain.
+
+    The drain lets the connection be used again.
+    """
     one = stage(drain=5.0)
     socket = one.open()
     one.receive("end", terminal=True)
@@ -202,7 +209,10 @@ def test_an_abandoned_attempt_that_is_done_drains_on(stage: MakeStage) -> None:
 
 
 def test_a_manual_clock_drives_a_kill_through_the_thread(manual: tuple[Supervisor, ManualClock]) -> None:
-    """With the real thread on a hand-moved clock: in time at the limit, killed after it, the caller freed."""
+    """An attempt is killed by the real thread on a hand-moved clock.
+
+    It is in time at the limit and killed after it, and the caller is freed.
+    """
     supervisor, clock = manual
     attempt: Attempt[str] = Attempt({"ttfb": 10.0}, supervisor=supervisor)
     worker = Puppet(attempt)
@@ -225,7 +235,10 @@ def test_a_manual_clock_drives_a_kill_through_the_thread(manual: tuple[Superviso
 
 
 def test_real_time_kills_too() -> None:
-    """The real clock and thread, once: a silent attempt is killed after its limit, and its worker is gone."""
+    """With the real clock and thread a silent attempt is killed after its limit.
+
+    Its worker is gone.
+    """
     supervisor, limit = Supervisor(), 0.05
     attempt: Attempt[str] = Attempt({"ttfb": limit}, supervisor=supervisor)
     socket = Socket(attempt)

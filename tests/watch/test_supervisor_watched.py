@@ -111,8 +111,9 @@ def test_one_exception_in_a_turn_does_not_end_the_watch(
 def test_a_thread_that_died_is_replaced_by_the_next_watch(
     supervisor: Supervisor, clock: Failing, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Turn after turn fails and the thread ends. The next start of an attempt finds that, and the new thread kills the
-    old attempt at its limit as well as the new one.
+    """The thread ends after turn after turn has failed, and the next start of an attempt finds that.
+
+    The new thread kills the old attempt at its limit as well as the new one.
     """
     old = Watched(supervisor)
     shift = supervisor._shift
@@ -142,8 +143,9 @@ def test_a_thread_that_died_is_replaced_by_the_next_watch(
 
 
 def test_what_expired_while_nobody_watched_is_killed_all_the_same(supervisor: Supervisor, clock: Failing) -> None:
-    """The new thread finds a limit that expired long ago, gives the grace of a supervisor that comes late, and kills;
-    the beat that was missed is counted.
+    """The new thread finds a limit that expired long ago, gives a late supervisor's grace, and kills.
+
+    The beat that was missed is counted.
     """
     old = Watched(supervisor)
     assert supervisor._shift is not None
@@ -163,8 +165,9 @@ def test_what_expired_while_nobody_watched_is_killed_all_the_same(supervisor: Su
 
 
 def test_what_a_broken_turn_had_in_hand_is_not_lost() -> None:
-    """An attempt that was taken off the schedule and not examined, or examined and not aborted, is so in the next
-    turn.
+    """The next turn examines or aborts what a broken turn left unfinished.
+
+    An attempt that was taken off the schedule is examined then, and one that was examined is aborted then.
     """
     log: Log = []
 
@@ -202,7 +205,10 @@ def test_a_beat_that_was_missed_is_counted() -> None:
 def test_a_watch_without_a_thread_is_refused_and_tried_again(
     supervisor: Supervisor, clock: Failing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a dead thread cannot be replaced the attempt is not started and nothing is sent; the next one is started."""
+    """An attempt is not started, and nothing is sent, if a dead thread cannot be replaced.
+
+    The next one is started.
+    """
     old = Watched(supervisor)
     assert supervisor._shift is not None
     clock.fail(MemoryError(), len(supervisors._PAUSES) + 1)

@@ -52,7 +52,10 @@ def test_who_leaves_is_not_woken(waiting: WaitList) -> None:
 
 @pytest.mark.parametrize("where", WAKE, ids=names(WAKE))
 def test_an_interrupted_wake_leaves_no_thread_asleep(waiting: WaitList, where: tuple[CodeType, int]) -> None:
-    """After a wake that is interrupted at any step, the next wake reaches every thread that was not woken."""
+    """The next wake after an interrupted one reaches every thread that was not woken.
+
+    The wake may be interrupted at any step.
+    """
     waiters = [waiting.enter(None) for _ in range(3)]
     with pytest.raises(Alarm):
         interrupted(waiting.wake, where, press, nth=2 if where != WAKE[0] else 1)
@@ -130,7 +133,10 @@ ON_THE_WAY = _on_the_way()
 
 @pytest.mark.parametrize("where", ON_THE_WAY, ids=names(ON_THE_WAY))
 def test_a_handler_that_makes_it_ready_is_heard(waiting: WaitList, where: tuple[CodeType, int]) -> None:
-    """A signal handler of the waiting thread may change what is waited for at any line before the sleep: it ends."""
+    """The wait ends when a signal handler of the waiting thread changes what is waited for.
+
+    The handler may do so at any line before the sleep.
+    """
     lock, ready = threading.RLock(), threading.Event()
 
     def handler() -> None:

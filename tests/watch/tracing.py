@@ -21,8 +21,9 @@ def lines_of(*functions: Any) -> list[tuple[CodeType, int]]:
 def interrupted(
     function: Callable[[], object], where: tuple[CodeType, int], interruption: Callable[[], object], *, nth: int = 1
 ) -> tuple[bool, object]:
-    """Call ``function``, with ``interruption`` called before the given line the ``nth`` time that it is reached.
+    """Call ``function``, with a call of ``interruption`` before the given line.
 
+    ``interruption`` is called the ``nth`` time that the line is reached.
     Returns whether it was reached, and what ``function`` returned. What the interruption raises comes up at that line.
     """
     code, line = where
