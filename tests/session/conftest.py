@@ -1,5 +1,6 @@
-"""Servers, certificates and entry points; every test here leaves threads, descriptors and requests itself as it found
-them.
+"""Servers, certificates and entry points.
+
+Every test here leaves threads, descriptors and requests itself as it found them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The entry points for existing code, opened one by one, and a comparison of each with plain requests."""
+"""The entry points for existing code, opened one by one.
+
+Each is compared with plain requests.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +45,10 @@ class Way:
 
     @contextlib.contextmanager
     def session(self, prepared: requests.Session | None = None, **settings: Any) -> Iterator[requests.Session]:
-        """A watched session that resends without waiting for long. ``prepared`` is a plain one to be used, where the
-        entry point takes one; its adapters are mounted on a :class:`llmwatch.Session` else.
+        """A watched session that resends without waiting for long.
+
+        ``prepared`` is a plain session to be used, where the entry point takes one; otherwise its adapters are mounted
+        on a :class:`llmwatch.Session`.
         """
         settings = {"retry": QUICK, **settings}
         with contextlib.ExitStack() as stack:
@@ -70,9 +75,10 @@ class Way:
         settings: Any = None,
         **server: Any,
     ) -> Any:
-        """What ``action`` returns with plain requests, once it is shown that it returns the same through this entry
-        point, and that the server sees the same requests, on servers of their own that do the same. ``ignoring`` names
-        headers of requests that may differ.
+        """What ``action`` returns with plain requests, once this entry point is shown to do the same.
+
+        ``action`` returns the same through this entry point, and the server sees the same requests. Each of the two has
+        a server of its own, and both servers do the same. ``ignoring`` names headers of requests that may differ.
         """
         results = []
         for opened in (plain, lambda: self.session(**(settings or {}))):
@@ -86,7 +92,10 @@ class Way:
 
 
 def caught(kind: type[E], call: Callable[..., Any], *args: Any, **kwargs: Any) -> E:
-    """The exception of ``call``, which has to be of this kind; without its traceback, whose frames hold connections."""
+    """The exception of ``call``, which has to be of this kind.
+
+    It is returned without its traceback, whose frames hold connections.
+    """
     try:
         result = call(*args, **kwargs)
     except kind as error:
@@ -95,7 +104,10 @@ def caught(kind: type[E], call: Callable[..., Any], *args: Any, **kwargs: Any) -
 
 
 def together(call: Callable[[T], R], each: Iterable[T]) -> list[R]:
-    """The results of ``call`` for each, called at the same time in threads of their own, because they all wait."""
+    """The results of ``call`` for each, called at the same time.
+
+    Each call has a thread of its own, because all of them wait.
+    """
     return [running.result(PATIENCE) for running in [in_thread(call, one) for one in each]]
 
 

@@ -42,7 +42,10 @@ def reply(
     after: Sequence[steps.Step] = (),
     ends: bool = True,
 ) -> Script:
-    """A body in some pieces, in the server's framing unless another is named. ``after`` is played before its end."""
+    """A body in some pieces, in the server's framing unless another is named.
+
+    ``after`` is played before its end.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         size = max(1, -(-len(body) // pieces))

@@ -1,4 +1,7 @@
-"""An adapter's own ``max_retries``: they work as they do bare where llmwatch never sends again, and nowhere else."""
+"""An adapter's own ``max_retries``.
+
+They work as they do bare where llmwatch never sends again, and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,10 @@ DONE = reply(LINES)
 
 @pytest.fixture(autouse=True)
 def unlogged(caplog: pytest.LogCaptureFixture) -> None:
-    """urllib3 logs each of its retries with the error, whose frames would be kept, and the connection in them."""
+    """Keep urllib3 from logging each of its retries with the error.
+
+    The log would keep the error's frames, and the connection in them.
+    """
     caplog.set_level(logging.ERROR, "urllib3")
 
 
@@ -131,7 +137,10 @@ def test_the_adapter_retries_a_silent_request_that_is_no_model_call(way: Way) ->
 
 
 def test_the_adapter_never_retries_a_model_call(way: Way) -> None:
-    """A setting for POST and 5xx multiplies no request, streamed or not, also where llmwatch's resends are off."""
+    """A setting for POST and 5xx multiplies no request, streamed or not.
+
+    This holds also where llmwatch's resends are off.
+    """
     for retry, most in ((Retry(max_attempts=2, backoff=0), 2), (Retry.none(), 1)):
         for script, stream in ((BUSY, True), (BUSY, False), ("reset-before-response", True), ("silent", True)):
             with FaultServer([script]) as server:
@@ -157,8 +166,9 @@ def test_the_adapter_retries_where_llmwatch_does_not(way: Way) -> None:
 
 
 def test_resends_and_the_adapters_retries_do_not_multiply(way: Way) -> None:
-    """A lost request that llmwatch resends is not retried by the adapter, and the adapter's retries use up none of
-    llmwatch's attempts.
+    """A lost request that llmwatch resends is not retried by the adapter.
+
+    The adapter's retries use up none of llmwatch's attempts.
     """
     lost = "reset-before-response"
     with FaultServer([BUSY, BUSY, lost, lost, DONE]) as server, way.session(_with(_retries(2))) as session:
@@ -172,7 +182,10 @@ def test_resends_and_the_adapters_retries_do_not_multiply(way: Way) -> None:
 
 
 def test_a_retry_wait_of_the_adapter_is_bounded_by_the_call(way: Way) -> None:
-    """A wait that ends after the deadline, or is longer than allowed, is not begun: the status is the response."""
+    """A wait that ends after the deadline, or is longer than allowed, is not begun.
+
+    The status is the response.
+    """
     later = reply(b"later", status=503, headers=[("Retry-After", "100000")])
     for settings in ({}, {"limits": Limits(deadline=LONG), "retry": Retry(max_retry_after=10**6)}):
         with FaultServer([later, DONE]) as server, way.session(_with(_retries()), **settings) as session:

@@ -54,7 +54,10 @@ def test_an_adapters_retries_are_not_added_to_llmwatchs_resends(way: Way) -> Non
 def test_a_warning_about_the_adapters_retries_is_given_once(
     way: Way, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One warning, with the settings in question; not for each call, nor for each session that is made like it."""
+    """One warning is given, with the settings in question.
+
+    It is given neither for each call nor for each session that is made like it.
+    """
     monkeypatch.setattr(instrument._adopted, "_warned", set())
     with caplog.at_level(logging.WARNING, "llmwatch"), FaultServer(reply()) as server:
         for _ in range(3):
@@ -89,7 +92,10 @@ class _OwnContext(HTTPAdapter):
 
 
 def test_an_adapters_own_tls_context_is_kept(way: Way, authority: trustme.CA, server_tls: ssl.SSLContext) -> None:
-    """A context that trusts another authority, and speaks TLS 1.2 only, is used; and what goes over it is watched."""
+    """A context that trusts another authority, and speaks TLS 1.2 only, is used.
+
+    What goes over it is watched.
+    """
     context = ssl.create_default_context()
     authority.configure_trust(context)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -119,7 +125,10 @@ def test_an_adapters_own_pool_sizes_are_kept(way: Way) -> None:
 
 
 def test_waiting_for_a_slot_is_part_of_connecting(way: Way) -> None:
-    """A call that finds a blocking pool empty ends at ``connect``, and has sent nothing; its slot is not lost."""
+    """A call that finds a blocking pool empty ends at ``connect``, and has sent nothing.
+
+    Its slot is not lost.
+    """
     adapter = HTTPAdapter(pool_maxsize=1, pool_block=True)
     limits = Limits(connect=SOON, ttfb=LONG)
     scripts = ["late-terminal", reply(b"next")]
@@ -237,8 +246,10 @@ def test_an_adapter_of_another_scheme_is_left_alone(way: Way) -> None:
 
 
 def test_a_hanging_adapter_of_unknown_connections_frees_its_caller(way: Way) -> None:
-    """Its answers come through; where it hangs its caller is free at the limit, the worker is counted, and nothing is
-    resent, since the facts are unknown.
+    """A hanging adapter of unknown connections frees its caller at the limit.
+
+    The adapter's answers come through. Where it hangs, the worker is counted, and nothing is resent, since the facts
+    are unknown.
     """
     before = llmwatch.stats()["unabortable"]
     limits = Limits(ttfb=SOON, connect=LIMIT)

@@ -1,4 +1,7 @@
-"""The work of requests around a call (auth, redirects, cookies, hooks), through each entry point as without it."""
+"""The work of requests around a call: auth, redirects, cookies and hooks.
+
+Each entry point does it as plain requests does.
+"""
 
 from __future__ import annotations
 
@@ -48,8 +51,9 @@ def test_basic_auth_and_credentials_in_the_url(way: Way, auth: Any) -> None:
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("stream", [True, False])
 def test_digest_auth_answers_the_challenge(way: Way, method: str, stream: bool) -> None:
-    """Digest auth takes its 401 and asks again, over the same connection; the 401 is in the history. The second call
-    knows the challenge already.
+    """Digest auth takes its 401 and asks again, over the same connection.
+
+    The 401 is in the history. The second call knows the challenge already.
     """
     auth = HTTPDigestAuth("me", "secret")
 
@@ -91,7 +95,10 @@ def test_credentials_come_from_the_netrc_file(way: Way, tmp_path: Path, monkeypa
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("stream", [True, False])
 def test_redirects_of_a_post_follow_requests_rules(way: Way, status: int, stream: bool) -> None:
-    """301, 302 and 303 make a POST a GET without a body, 307 and 308 repeat it; the history holds what came before."""
+    """301, 302 and 303 make a POST a GET without a body, and 307 and 308 repeat it.
+
+    The history holds what came before.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         answer = session.post(server.url + "/from", data={"a": "b"}, stream=stream)
@@ -152,7 +159,10 @@ def test_allow_redirects_false_returns_the_redirect(way: Way) -> None:
 
 
 def test_cookies_are_kept_and_sent_again(way: Way) -> None:
-    """Cookies of an answer, and of a redirect on the way to it, are in the session's jar and go out with the next."""
+    """Cookies of an answer, and of a redirect on the way to it, are in the session's jar.
+
+    They go out with the next request.
+    """
     first = redirect("/to", 302, [("Set-Cookie", "on=way; Path=/"), ("Set-Cookie", "two=2; Path=/")])
     second = reply(headers=[("Set-Cookie", "at=end; Path=/"), ("Set-Cookie", "gone=1; Max-Age=0; Path=/")])
 
@@ -174,7 +184,10 @@ def test_cookies_are_kept_and_sent_again(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_hooks_see_the_response_and_may_read_it(way: Way, stream: bool) -> None:
-    """A response hook of the session and one of the call are called with the response, whose body they may read."""
+    """A response hook of the session and one of the call are called with the response.
+
+    They may read its body.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         seen: list[Any] = []

@@ -1,4 +1,7 @@
-"""Connections that are kept: reused while they are young, replaced when they were dead, and kept awake."""
+"""Connections that are kept.
+
+They are reused while they are young, replaced when they were dead, and kept awake.
+"""
 
 from __future__ import annotations
 
@@ -54,8 +57,9 @@ everywhere = pytest.mark.parametrize("entry_point", [*WAYS, "Client"])
 
 @everywhere
 def test_a_connection_idle_beyond_keepalive_is_not_reused(entry_point: str) -> None:
-    """Whatever the server advertises, younger connections are reused, as the record says, and older ones are closed, as
-    the server sees.
+    """Younger connections are reused and older ones are closed, whatever the server advertises.
+
+    The record tells of the reuse, and the server sees the closing.
     """
     with FaultServer() as server, _asking(entry_point, keepalive=SOON) as ask:
         ask(server.chat_url)
@@ -118,8 +122,9 @@ def _options(sock: socket.socket) -> dict[str, int]:
 def test_keep_alive_and_nodelay_are_both_set(
     entry_point: str, kind: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Read back from the socket that a call went over: TCP keep-alive is added to urllib3's options, and replaces
-    none.
+    """TCP keep-alive is added to urllib3's options, and replaces none.
+
+    The options are read back from the socket that a call went over.
     """
     seen: list[dict[str, int]] = []
     getresponse = WatchedMixin.getresponse
@@ -161,8 +166,9 @@ def test_a_users_own_socket_options_stay(way: Way) -> None:
 
 @pytest.mark.parametrize("framing", ["chunked", "length"])
 def test_a_healthy_connection_returns_to_the_pool(way: Way, framing: str) -> None:
-    """After a stream read to its terminal event, a plain call, an error status of an ordinary GET and a download, the
-    next call reuses the connection.
+    """The next call reuses the connection of a call that was read to its end.
+
+    The calls are a stream read to its terminal event, a plain call, an error status of an ordinary GET and a download.
     """
     scripts = ["healthy", "healthy", reply(b"none", status=404), reply(b"x" * 300_000, framing="length"), "healthy"]
     with FaultServer(scripts, framing=framing) as server, way.session() as session:
@@ -195,8 +201,9 @@ def test_a_stream_closed_early_closes_its_connection(way: Way) -> None:
 
 
 def test_a_body_of_known_length_ends_with_its_last_byte(way: Way) -> None:
-    """A caller that reads exactly the announced length and closes has made a whole call: the record says done, and the
-    connection is reused.
+    """A caller that reads exactly the announced length and closes has made a whole call.
+
+    The record says done, and the connection is reused.
     """
     records: list[CallRecord] = []
     script = reply(b"y" * 100_000, framing="length")
@@ -218,8 +225,9 @@ def test_the_time_since_the_previous_call_is_in_the_record(way: Way) -> None:
 
 
 def test_idle_connections_from_before_the_mount_are_closed(way: Way) -> None:
-    """Idle connections of a mounted adapter could not be shut down by a limit; pools that are in use at that moment go
-    on.
+    """Idle connections of a mounted adapter are closed, since a limit could not shut them down.
+
+    Pools that are in use at that moment go on.
     """
     if way.name == "Session":
         pytest.skip("its adapters are its own from the start")

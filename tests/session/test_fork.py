@@ -1,5 +1,6 @@
-"""The entry points in a forked child: what belongs to the parent is left to it, and the child's own calls are
-watched.
+"""The entry points in a forked child.
+
+What belongs to the parent is left to it, and the child's own calls are watched.
 """
 
 from __future__ import annotations
@@ -71,8 +72,9 @@ def _run(way: Way, script: str, limit: float = SOON) -> None:
 
 
 def test_a_child_calls_over_connections_of_its_own(way: Way) -> None:
-    """Parent and child never share an idle connection, whichever process made the adapter; both go on reusing their
-    own.
+    """Parent and child never share an idle connection, whichever process made the adapter.
+
+    Both go on reusing their own.
     """
     _run(
         way,
@@ -94,7 +96,10 @@ def test_a_child_calls_over_connections_of_its_own(way: Way) -> None:
 
 
 def test_a_stream_of_the_parent_goes_on(way: Way) -> None:
-    """A stream that is being read at the fork continues in the parent, whatever the child calls, drops or closes."""
+    """A stream that is being read at the fork continues in the parent.
+
+    This holds whatever the child calls, drops or closes.
+    """
     _run(
         way,
         """
@@ -121,7 +126,10 @@ def test_a_stream_of_the_parent_goes_on(way: Way) -> None:
 
 
 def test_a_stream_of_the_parent_is_over_in_the_child(way: Way) -> None:
-    """A child that reads its parent's stream gets an error which says that the stream belongs to another process."""
+    """A child that reads its parent's stream gets an error.
+
+    The error says that the stream belongs to another process.
+    """
     _run(
         way,
         """
@@ -205,8 +213,10 @@ def test_a_fork_under_load_blocks_no_child(way: Way) -> None:
 
 
 def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
-    """A thread of the parent holds every lock of the library at the fork, those of modules and of all that lives: the
-    child calls through each entry point, registers what is its own, closes what it inherited, and ends.
+    """A child works although a thread of the parent holds every lock of the library at the fork.
+
+    The locks are those of modules and of all that lives. The child calls through each entry point, registers what is
+    its own, closes what it inherited, and ends.
     """
     _run(
         way,

@@ -70,8 +70,9 @@ def test_repeated_headers_are_kept_apart(way: Way) -> None:
 @each("status", [400, 401, 403, 404, 409, 418, 422, 500, 501, 505, 599])
 @each("stream", [True, False])
 def test_a_status_never_raises(way: Way, status: int, stream: bool) -> None:
-    """An error status is a response with its body, whatever was asked; ``raise_for_status`` raises what it always
-    raised.
+    """An error status is a response with its body, whatever was asked.
+
+    ``raise_for_status`` raises what it always raised.
     """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -104,7 +105,10 @@ def _again(response: requests.Response) -> dict[str, requests.Response]:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_response_can_be_pickled_and_copied(way: Way, stream: bool) -> None:
-    """Both read the body and keep what requests keeps, as responses of requests' own class, the history included."""
+    """Pickling and copying read the body and keep what requests keeps.
+
+    The copies are responses of requests' own class, the history included.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         response = session.get(server.url + "/from", stream=stream)
@@ -147,7 +151,10 @@ def test_a_subclass_of_the_response_keeps_its_class() -> None:
 
 
 def test_a_session_can_be_pickled_and_copied(way: Way) -> None:
-    """A session works after a round trip, with its headers and cookies; the settings go along, the sinks do not."""
+    """A session works after a round trip, with its headers and cookies.
+
+    The settings go along, and the sinks do not.
+    """
     limits = Limits(ttfb=LONG)
     records: list[Any] = []
 
@@ -200,8 +207,9 @@ def test_elapsed_is_the_time_to_the_headers(way: Way, stream: bool) -> None:
 
 
 def test_the_connection_of_a_response_can_be_used(way: Way) -> None:
-    """``response.connection`` sends, as adapters of auth helpers have it do, watched like any other call; after its
-    session is gone as well.
+    """``response.connection`` sends, as adapters of auth helpers have it do.
+
+    The request is watched like any other call, after its session is gone as well.
     """
     with FaultServer([reply(), "silent", reply(b"b")]) as server:
         with way.session(limits=Limits(ttfb=SOON)) as session:
@@ -242,8 +250,9 @@ def test_closing_a_session_leaves_a_stream_alone(way: Way) -> None:
 
 
 def test_the_functions_of_requests_are_watched_by_install() -> None:
-    """``requests.get`` and its like make a session for each call: a stall before the answer is recovered from, and
-    what they leave behind is nothing.
+    """``requests.get`` and its like make a session for each call, and are watched.
+
+    A stall before the answer is recovered from, and nothing is left behind.
     """
     with FaultServer(["silent", reply(b"yes")]) as server:
         llmwatch.install(limits=Limits(ttfb=SOON), retry=Retry(backoff=BEAT / 10))

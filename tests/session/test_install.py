@@ -1,4 +1,7 @@
-"""``install()`` and ``uninstall()``: every session of the process, watched once, and put back without a trace."""
+"""``install()`` and ``uninstall()``.
+
+Every session of the process is watched once, and put back without a trace.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,10 @@ def test_sessions_that_exist_and_those_to_come_are_watched(records: list[CallRec
 
 
 def test_a_call_is_watched_once(records: list[CallRecord]) -> None:
-    """Installed twice, around a client, a session and a mounted session: one worker a call, one record, one attempt."""
+    """A call has one worker, one record and one attempt.
+
+    llmwatch is installed twice, around a client, a session and a mounted session.
+    """
     inner: list[CallRecord] = []
     settings: dict[str, Any] = {"sinks": [inner.append], "retry": QUICK}
     first: list[CallRecord] = []
@@ -92,7 +98,10 @@ def test_a_call_is_watched_once(records: list[CallRecord]) -> None:
 
 
 def test_installing_again_exchanges_the_settings(records: list[CallRecord]) -> None:
-    """The second installation counts from the next call on; one ``uninstall`` ends both, and another does nothing."""
+    """The second installation counts from the next call on.
+
+    One ``uninstall`` ends both, and another does nothing.
+    """
     llmwatch.install(limits=Limits(ttfb=LONG))
     llmwatch.install(limits=Limits(ttfb=LIMIT), retry=Retry.none(), sinks=[records.append])
     with FaultServer("silent") as server, requests.Session() as session:
@@ -129,7 +138,10 @@ def test_requests_is_as_it_was_afterwards() -> None:
 
 
 def test_a_stream_goes_on_watched_after_uninstall(records: list[CallRecord]) -> None:
-    """A stream that is being read when ``uninstall`` comes is read to its end; one that stalls still ends."""
+    """A stream that is being read when ``uninstall`` comes is read to its end.
+
+    One that stalls still ends.
+    """
     llmwatch.install(limits=Limits(stale=SOON), sinks=[records.append])
     with FaultServer(["late-terminal", "stall-after-content"]) as server, requests.Session() as session:
         first = session.post(server.chat_url, json=asking(), stream=True)
@@ -156,7 +168,10 @@ def test_a_wait_between_attempts_survives_uninstall() -> None:
 
 
 def test_the_installation_keeps_no_session_alive() -> None:
-    """Nothing of a session is kept by the installation once the session is gone, without a garbage collection."""
+    """Nothing of a session is kept by the installation once the session is gone.
+
+    No garbage collection is needed for that.
+    """
     llmwatch.install()
     with FaultServer(reply()) as server:
         session = requests.Session()
@@ -212,8 +227,9 @@ def test_concurrent_installs_leave_one_installation_or_none() -> None:
 
 
 def test_another_patch_of_get_adapter_may_come_before_or_after(records: list[CallRecord]) -> None:
-    """Another library's patch of ``Session.get_adapter`` keeps llmwatch's neither out nor in: an installation under it
-    works, and so does one after it was removed.
+    """Another library's patch of ``Session.get_adapter`` keeps llmwatch's neither out nor in.
+
+    An installation under it works, and so does one after it was removed.
     """
     before = requests.Session.get_adapter
     llmwatch.install(sinks=[records.append])

@@ -23,7 +23,10 @@ from tests.session.times import BEAT, LIMIT, LONG, PATIENCE, SOON
 
 @pytest.fixture(scope="module", autouse=True)
 def what_others_have_left() -> None:
-    """Exempt the objects of earlier tests from garbage collection, which would take longer than these tests."""
+    """Exempt the objects of earlier tests from garbage collection.
+
+    Collecting them would take longer than these tests.
+    """
     gc.collect()
     gc.freeze()
 
@@ -58,7 +61,10 @@ def test_dropping_a_streaming_response_ends_its_worker_and_connection(way: Way, 
 
 
 def test_an_unread_response_ends_when_it_is_dropped(way: Way) -> None:
-    """A model's response, and a download larger than the read-ahead, whether or not its headers were looked at."""
+    """An unread response ends when it is dropped, whether or not its headers were looked at.
+
+    The responses are a model's and a download larger than the read-ahead.
+    """
     scripts = ["late-terminal", reply(bytes(64 << 20), pieces=64)]
     with FaultServer(scripts) as server, way.session() as session:
         session.post(server.chat_url, json=asking(), stream=True)
@@ -69,8 +75,9 @@ def test_an_unread_response_ends_when_it_is_dropped(way: Way) -> None:
 
 @pytest.mark.parametrize("how", ["close", "with", "raw.close", "with raw", "generator"])
 def test_closing_a_stream_early_closes_the_connection(way: Way, how: str) -> None:
-    """However existing code leaves a stream in its middle, the connection is closed, and the record says that the
-    caller left.
+    """The connection is closed, however existing code leaves a stream in its middle.
+
+    The record says that the caller left.
     """
     records: list[CallRecord] = []
     with FaultServer("late-terminal") as server, way.session(sinks=[records.append]) as session:
@@ -98,8 +105,9 @@ def test_closing_a_stream_early_closes_the_connection(way: Way, how: str) -> Non
 
 
 def test_a_finalizer_takes_no_lock(way: Way) -> None:
-    """A garbage collection may drop a response at any moment, in a thread that holds any lock: the finalizer only
-    leaves a mark, and the supervisor does the rest.
+    """The finalizer only leaves a mark, and the supervisor does the rest.
+
+    A garbage collection may drop a response at any moment, in a thread that holds any lock.
     """
     with FaultServer("late-terminal") as server, way.session() as session:
         response: Any = session.post(server.chat_url, json=asking(), stream=True)
@@ -124,8 +132,9 @@ def test_a_finalizer_takes_no_lock(way: Way) -> None:
 
 
 def test_an_answer_dropped_after_its_last_event_is_a_success(way: Way) -> None:
-    """A loop that breaks at the last event and closes nothing: the call is recorded, its success counts, and its
-    connection is reused.
+    """A loop that breaks at the last event and closes nothing is a success.
+
+    The call is recorded, its success counts, and its connection is reused.
     """
     records: list[CallRecord] = []
 
@@ -193,8 +202,9 @@ def test_ctrl_c_ends_a_call(way: Way, moment: str) -> None:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_an_interrupt_drops_an_answer_that_lies_ready(way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A call that is interrupted when its whole answer lies ready drops it: its connection is closed with the
-    session.
+    """A call that is interrupted when its whole answer lies ready drops the answer.
+
+    Its connection is closed with the session.
     """
 
     def interrupted(_: Notifier, attempt: Any, number: int) -> Any:

@@ -1,5 +1,6 @@
-"""Users' tests that mock requests with ``responses``: unchanged, whichever entry point the code under test comes
-through.
+"""Users' tests that mock requests with ``responses``.
+
+They work unchanged, whichever entry point the code under test comes through.
 """
 
 from __future__ import annotations
@@ -146,7 +147,10 @@ def test_assert_all_requests_are_fired_still_works(way: Way) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_mock_sees_the_callers_arguments(way: Way, mocked: responses.RequestsMock, stream: bool) -> None:
-    """Matchers on the arguments of a call see those of the caller: ``stream``, ``timeout``, ``verify`` and the rest."""
+    """Matchers on the arguments of a call see those of the caller.
+
+    These are ``stream``, ``timeout``, ``verify`` and the rest.
+    """
     given = {"stream": stream, "timeout": (3, 5), "verify": False, "cert": "x.pem", "allow_redirects": True}
     seen = {name: value for name, value in given.items() if name != "allow_redirects"}
     mocked.post(

@@ -1,4 +1,7 @@
-"""Calls inside calls: a watched session inside a wrapped function, an auth object, a hook, an adapter."""
+"""Calls inside calls.
+
+A watched session is used inside a wrapped function, an auth object, a hook or an adapter.
+"""
 
 from __future__ import annotations
 
@@ -126,8 +129,9 @@ def test_a_killed_call_ends_the_call_inside_its_adapter(way: Way) -> None:
 
 
 def test_nested_watching_adapters_make_one_attempt(way: Way) -> None:
-    """A session mounted twice, an adapter of a watched session mounted on another, a watched session mounted: one
-    attempt, one worker, one record.
+    """Nested watching adapters make one attempt, one worker and one record.
+
+    The adapter of a watched session is mounted on another watched session.
     """
     records: list[CallRecord] = []
     with FaultServer("late-terminal") as server, way.session(sinks=[records.append]) as session:

@@ -39,8 +39,9 @@ def test_a_plain_url_goes_to_its_proxy_in_absolute_form(way: Way) -> None:
 def test_an_https_url_goes_through_connect(
     way: Way, given: str, through: str, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An https URL goes through CONNECT, to a plain proxy and to one behind TLS, from every source of the proxy; its
-    connection is reused.
+    """An https URL goes through CONNECT, from every source of the proxy.
+
+    The proxy is plain or behind TLS. The connection is reused.
     """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -86,8 +87,10 @@ def test_an_invalid_proxy_raises_what_requests_raises(way: Way, proxy: str) -> N
 def test_verify_is_respected_in_every_form(
     way: Way, server_tls: ssl.SSLContext, bundle: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bundle verifies, no bundle is requests' ``SSLError``, ``verify=False`` does not ask, the environment's bundle
-    counts; each once.
+    """``verify`` is respected in every form, each once.
+
+    A bundle verifies, no bundle is requests' ``SSLError``, ``verify=False`` does not ask, and the environment's bundle
+    counts.
     """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -148,7 +151,10 @@ TIMEOUTS = {
 
 @pytest.mark.parametrize("script", ["silent", "headers-then-silent"])
 def test_an_explicit_time_out_is_honoured(way: Way, script: str) -> None:
-    """``timeout=`` in every form limits the silence before the answer and in it: requests' own exceptions."""
+    """``timeout=`` in every form limits the silence before the answer and in it.
+
+    The errors are requests' own exceptions.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         def ask(timeout: str) -> Any:
@@ -165,8 +171,9 @@ def test_an_explicit_time_out_is_honoured(way: Way, script: str) -> None:
 
 
 def test_an_explicit_time_out_becomes_the_limits(way: Way) -> None:
-    """The record names the time-out as the limits' source: ``connect`` the first, ``ttfb`` and ``stale`` the second;
-    ``None`` leaves the defaults.
+    """The record names the time-out as the limits' source.
+
+    ``connect`` is the first, ``ttfb`` and ``stale`` are the second, and ``None`` leaves the defaults.
     """
     with FaultServer(reply()) as server, way.session() as session:
         given = record_of(session.get(server.url, timeout=(3.5, 27)))
@@ -198,7 +205,10 @@ def test_a_time_out_starts_anew_with_the_headers_of_an_ordinary_request(way: Way
 
 @pytest.mark.parametrize("script", ["silent", "stall-after-content"])
 def test_a_longer_time_out_raises_no_set_limit(way: Way, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A longer ``timeout=``, which a library may send by itself, raises no limit of an argument or of a variable."""
+    """A longer ``timeout=`` raises no limit of an argument or of a variable.
+
+    A library may send a longer one by itself.
+    """
     name = "ttfb" if script == "silent" else "stale"
 
     def ask(session: requests.Session) -> None:
@@ -216,7 +226,10 @@ def test_a_longer_time_out_raises_no_set_limit(way: Way, script: str, monkeypatc
 
 
 def test_a_shorter_time_out_lowers_a_set_limit(way: Way) -> None:
-    """The time-out is the program's own; one that is set aside, by the argument or by the variable, lowers nothing."""
+    """A shorter ``timeout=``, the program's own, lowers a limit that is set.
+
+    A time-out that is set aside, by the argument or by the variable, lowers nothing.
+    """
     with FaultServer("silent") as server, way.session(limits=llmwatch.Limits(ttfb=LONG)) as session:
         error = caught(requests.RequestException, session.get, server.url, timeout=LIMIT)
         assert isinstance(error, llmwatch.WatchTimeout)
@@ -256,7 +269,10 @@ def test_an_invalid_time_out_is_a_value_error(way: Way, timeout: Any) -> None:
 
 
 def test_an_invalid_environment_is_a_config_error(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the variable and is not one of requests', which a retry loop would catch; nothing is sent."""
+    """The error names the variable and is not one of requests', which a retry loop would catch.
+
+    Nothing is sent.
+    """
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "soon")
     with FaultServer() as server, way.session() as session:
         error = caught(llmwatch.ConfigError, session.get, server.url)
@@ -276,8 +292,9 @@ def test_connecting_takes_no_longer_than_its_time_out(way: Way) -> None:
 
 
 def test_a_refused_connection_is_a_connection_error(way: Way) -> None:
-    """A port that refuses is requests' ``ConnectionError``, and no time-out; after all attempts, since nothing was
-    sent.
+    """A port that refuses is requests' ``ConnectionError``, and no time-out.
+
+    It is raised after all attempts, since nothing was sent.
     """
     with refused_port() as port:
         with way.session() as session:

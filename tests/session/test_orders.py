@@ -1,4 +1,7 @@
-"""An order is sent once, whatever words it shares with a prompt; a prompt is recovered, whatever path it goes to."""
+"""An order is sent once, whatever words it shares with a prompt.
+
+A prompt is recovered, whatever path it goes to.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,10 @@ def test_an_order_after_a_dead_pooled_connection_is_sent_once(way: Way) -> None:
 
 @pytest.mark.parametrize(("path", "body"), PROMPTS)
 def test_a_prompt_is_recovered(way: Way, path: str, body: Any) -> None:
-    """The same failure before a model's answer is resent, on the documented path of each provider and elsewhere."""
+    """A prompt is resent after a failure before the model's answer.
+
+    It is resent on the documented path of each provider and elsewhere.
+    """
     answer = reply(b"{}", content_type="application/json")
     with FaultServer(["reset-before-response", answer]) as server, way.session() as session:
         response = session.post(server.url + path, json=body)
@@ -150,8 +156,9 @@ def test_a_script_under_run_sends_an_order_once(launcher: None, tmp_path: Path) 
 
 @pytest.mark.parametrize("how", ["header", "field", "path"])
 def test_a_stream_is_recognised_by_header_field_or_path(way: Way, how: str) -> None:
-    """A stream that is requested in one of these ways is recovered from silence before its first content, and a plain
-    call is not.
+    """A stream that is requested in one of these ways is recovered from silence before its content.
+
+    A plain call is not.
     """
     path, body, headers = {
         "header": ("/v1/chat/completions", {"model": "m", "messages": TURNS}, {"X-DashScope-SSE": "enable"}),

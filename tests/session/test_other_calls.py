@@ -1,4 +1,7 @@
-"""Calls that are no model calls: watched for silence, and sent again only where their method says that they may be."""
+"""Calls that are no model calls.
+
+They are watched for silence, and sent again only where their method says that they may be.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +104,10 @@ def test_an_unsent_request_is_resent_for_every_method(way: Way) -> None:
 
 
 def test_a_generator_is_sent_once(way: Way) -> None:
-    """A body that can be read once is not sent again, even where the method would allow it, or nothing was sent."""
+    """A body that can be read once is not sent again.
+
+    This holds even where the method would allow it, or nothing was sent.
+    """
 
     def pieces() -> Iterator[bytes]:
         yield b"x"
@@ -141,8 +147,9 @@ def test_a_status_is_returned_at_once(way: Way, method: str, status: int, stream
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_slow_download_is_not_killed(way: Way, stream: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A download that takes longer than every limit goes on while bytes come: only silence counts, also where the
-    single knob or limits on content are set.
+    """A download that takes longer than every limit goes on while bytes come.
+
+    Only silence counts, also where the single knob or limits on content are set.
     """
     monkeypatch.setenv("LLMWATCH_TIMEOUT_SECONDS", str(SOON))
     limits = Limits(first_content=SOON, progress=SOON)
@@ -162,8 +169,9 @@ def test_a_slow_download_is_not_killed(way: Way, stream: bool, monkeypatch: pyte
 
 
 def test_a_slow_reader_of_a_download_is_not_killed(way: Way) -> None:
-    """While the caller does not read, no limit runs: a large download is whole after a pause longer than every
-    limit.
+    """No limit runs while the caller does not read.
+
+    A large download is whole after a pause longer than every limit.
     """
     body = bytes(range(256)) * (64 << 10)
     with FaultServer(reply(body, pieces=16)) as server, way.session(limits=LIMITS) as session:
@@ -175,7 +183,10 @@ def test_a_slow_reader_of_a_download_is_not_killed(way: Way) -> None:
 
 
 def test_other_requests_neither_open_nor_wait_for_the_breaker(way: Way) -> None:
-    """A script that polls a server until it is up never waits for the breaker, and its failures do not count."""
+    """A script that polls a server until it is up never waits for the breaker.
+
+    Its failures do not count.
+    """
     once = Retry(max_attempts=1, breaker=2)
     with FaultServer(["silent"] * 4 + ["healthy"]) as server, way.session(limits=LIMITS, retry=once) as session:
         for _ in range(4):
@@ -196,7 +207,10 @@ def test_an_open_breaker_of_model_calls_stops_no_other(way: Way) -> None:
 
 
 def test_a_url_can_be_registered_as_a_models(way: Way) -> None:
-    """``register_model_url`` has a URL's requests treated as model calls: sent again after silence, and looked into."""
+    """``register_model_url`` has a URL's requests treated as model calls.
+
+    They are sent again after silence, and looked into.
+    """
     body = {"question": "Why?", "stream": True}
     scripts = ["silent", "silent", "healthy", "eof-without-terminal"]
     with FaultServer(scripts, shape="openai-chat") as server, way.session(limits=LIMITS) as session:
@@ -243,7 +257,10 @@ def test_nothing_in_a_body_can_break_a_call(way: Way) -> None:
 
 
 def test_a_hook_does_not_make_a_request_repeatable(way: Way) -> None:
-    """A request that was never sent may go elsewhere with ``on_retry``; there it is sent once, as without the hook."""
+    """A request that was never sent may go elsewhere with ``on_retry``.
+
+    There it is sent once, as without the hook.
+    """
     with FaultServer(["reset-before-response", reply(b"yes")]) as server, refused_port() as port:
         retry = Retry(backoff=0, on_retry=lambda resend: {"url": server.url, "headers": {"X-One": None}})
         with way.session(retry=retry) as session:

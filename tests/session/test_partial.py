@@ -1,4 +1,7 @@
-"""``.partial`` through the entry points for existing code: the text that had been handed out when it failed."""
+"""``.partial`` through the entry points for existing code.
+
+It holds the text that had been handed out when the call failed.
+"""
 
 from __future__ import annotations
 

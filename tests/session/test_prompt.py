@@ -1,4 +1,7 @@
-"""Events of a model's stream reach legacy code one by one, as they come, however the body is framed or packed."""
+"""Events of a model's stream reach legacy code one by one, as they come.
+
+This holds however the body is framed or packed.
+"""
 
 from __future__ import annotations
 
@@ -97,8 +100,9 @@ READINGS: dict[str, Reading] = {
 @pytest.mark.parametrize("framing", ["chunked", "length", "close"])
 @pytest.mark.parametrize("packing", [_as_they_are, _coalesced, _compressed])
 def test_each_event_is_delivered_at_once(way: Way, framing: Framing, packing: Packing) -> None:
-    """An event is there before the next is sent, whichever way the stream is read: no read waits for a chunk to
-    fill.
+    """An event is there before the next is sent, whichever way the stream is read.
+
+    No read waits for a chunk to fill.
     """
     scripts = [_one_by_one(packing, framing)]
     for name, reading in READINGS.items():
@@ -131,8 +135,9 @@ def test_a_stream_reads_as_with_plain_requests(way: Way, script: str) -> None:
 
 @pytest.mark.parametrize("script", ["linger-after-done", "newlines-split"])
 def test_the_terminal_event_is_the_end(way: Way, script: str) -> None:
-    """The answer ends with its last event: later bytes, or an end that the server never sends, are awaited for
-    ``drain`` at most.
+    """The answer ends with its last event.
+
+    Later bytes, or an end that the server never sends, are awaited for ``drain`` at most.
     """
     limits = Limits(drain=SOON)
     with FaultServer([script, "healthy"]) as server, way.session(limits=limits) as session:
@@ -161,8 +166,10 @@ def test_every_shape_of_stream_reads_as_with_plain_requests(way: Way, shape: str
 
 
 def test_a_users_own_accept_encoding_is_left_alone(way: Way) -> None:
-    """A stream asks for no compression, since that holds events back; a header that the user has set stays, and so does
-    what everything else asks for. The prepared request is not changed.
+    """A stream asks for no compression, since compression holds events back.
+
+    A header that the user has set stays, and so does what everything else asks for. The prepared request is not
+    changed.
     """
     with FaultServer() as server, way.session() as session:
         first = session.post(server.chat_url, json=asking())

@@ -1,4 +1,7 @@
-"""Libraries that reach below ``response.raw`` find what they find there in urllib3's own, and come to an end."""
+"""Libraries that reach below ``response.raw``.
+
+They find what they find there in urllib3's own, and come to an end.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ from tests.session.scripts import LINES, encoded, reply
 
 
 def _put_back(response: requests.Response) -> None:
-    """Read all, and put a plain file in the place of what was read, as a cache does that keeps a response."""
+    """Read all, and put a plain file in the place of what was read.
+
+    A cache that keeps a response does so.
+    """
     raw: Any = response.raw
     body = raw.read(decode_content=False)
     raw._fp, raw._fp_bytes_read, raw.length_remaining = io.BytesIO(body), 0, len(body)
@@ -98,7 +104,10 @@ def test_an_unsized_read_of_a_replaced_body_ends(way: Way, size: int | None) -> 
 
 
 def test_events_that_are_read_below_urllib3_come_at_once(way: Way) -> None:
-    """A parser that asks ``raw._fp.fp`` for short reads gets the first event while the second is still to come."""
+    """A parser that asks ``raw._fp.fp`` for short reads gets the first event at once.
+
+    The second event is still to come.
+    """
     first = reply(b"data: first\n\n", after=[steps.WaitFor("rest"), steps.Chunk(b"data: second\n\n")], framing="close")
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -114,7 +123,10 @@ def test_events_that_are_read_below_urllib3_come_at_once(way: Way) -> None:
 
 
 def test_chunks_read_below_urllib3_are_whole(way: Way) -> None:
-    """A library that reads one byte of ``raw``, and from ``raw._fp`` what is left of its chunk, has whole chunks."""
+    """A library that reads one byte of ``raw`` and the rest of its chunk below has whole chunks.
+
+    The rest comes from ``raw._fp``.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         raw: Any = session.get(server.url, stream=True).raw
@@ -128,7 +140,10 @@ def test_chunks_read_below_urllib3_are_whole(way: Way) -> None:
 
 
 def test_the_object_below_raw_has_the_head_of_the_response(way: Way) -> None:
-    """Status, reason, version, headers, framing and length are those of the response that was read from the wire."""
+    """The object below ``raw`` has the head of the response that was read from the wire.
+
+    Status, reason, version, headers, framing and length are those of that response.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         raw: Any = session.get(server.url, stream=True).raw
@@ -155,8 +170,10 @@ def test_the_object_below_raw_has_the_head_of_the_response(way: Way) -> None:
 def test_the_certificate_of_the_server_can_be_seen(
     way: Way, server_tls: ssl.SSLContext, bundle: str, stream: bool
 ) -> None:
-    """Through ``raw._fp`` and ``raw._connection``, as authentication that is bound to the channel looks for it: even
-    where the whole body was read before a hook sees the response, since without llmwatch a hook sees it before.
+    """The certificate is seen through ``raw._fp`` and ``raw._connection``.
+
+    Authentication that is bound to the channel looks for it there. It is seen even where the whole body was read before
+    a hook sees the response, since without llmwatch a hook sees it before.
     """
     seen: list[Any] = []
 
@@ -182,8 +199,10 @@ def test_the_certificate_of_the_server_can_be_seen(
 
 
 def test_a_plain_connection_shows_no_certificate(way: Way) -> None:
-    """Code asks for one and goes by the ``AttributeError`` of a socket without TLS; nothing it gets hold of can close
-    the connection.
+    """A plain connection shows no certificate.
+
+    Code that asks for one goes by the ``AttributeError`` of a socket without TLS. Nothing that it gets hold of can
+    close the connection.
     """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -291,7 +310,10 @@ class _Bound(AuthBase):
 @pytest.mark.parametrize("status", [401, 407])
 @pytest.mark.parametrize("model", ["plain", "stream", "none"])
 def test_an_authentication_that_is_bound_to_its_connection(way: Way, status: int, model: str) -> None:
-    """All three steps go over one connection, for a call of a model too; any other refusal of one gives its up."""
+    """All three steps go over one connection, for a call of a model too.
+
+    Any other refusal of a model's call gives its connection up.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         session.auth = _Bound()
@@ -310,8 +332,9 @@ def test_an_authentication_that_is_bound_to_its_connection(way: Way, status: int
 
 @pytest.mark.parametrize("scheme", ["NTLM", "Negotiate", "ntlm", "Bearer"])
 def test_a_step_of_a_handshake_is_not_sent_on_another_connection(way: Way, scheme: str) -> None:
-    """Lost or met with silence it raises, where other credentials are sent again: elsewhere they would be taken for
-    wrong.
+    """A step of a handshake that is lost or met with silence raises.
+
+    Other credentials are sent again. On another connection those of a handshake would be taken for wrong.
     """
     bound = scheme != "Bearer"
     for header in ("Authorization", "Proxy-Authorization"):
@@ -350,7 +373,10 @@ class _ReplayedTls(_Replays, HTTPSConnection):
 
 
 def test_connection_classes_replaced_by_another_library_are_used(way: Way, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While they are there, every request uses them, in new pools and in old ones; afterwards all is as before."""
+    """Every request uses the replaced connection classes while they are there.
+
+    New pools and old ones use them. Afterwards all is as before.
+    """
     with FaultServer([reply(b"before"), "healthy"]) as server, way.session() as session:
         assert session.get(server.url).content == b"before"
         with monkeypatch.context() as patched:

@@ -191,7 +191,10 @@ def test_answers_without_a_body_keep_their_connection(way: Way, status: int, str
 
 
 def test_a_head_request_has_the_headers_alone(way: Way) -> None:
-    """HEAD is answered with a length and no body; redirects are not followed; the connection is used again."""
+    """HEAD is answered with a length and no body.
+
+    Redirects are not followed, and the connection is used again.
+    """
     script = headless(200, [("Content-Length", "12345"), ("Content-Type", "text/plain")])
 
     def act(session: requests.Session, server: FaultServer) -> Any:
@@ -229,7 +232,10 @@ def test_json_parses_or_raises_requests_own_error(way: Way) -> None:
 
 
 def test_a_response_closed_early_says_so(way: Way) -> None:
-    """A response that is closed early, by ``close`` or its block, says so; the next call has its own answer."""
+    """A response that is closed early, by ``close`` or its block, says so.
+
+    The next call has its own answer.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         first = session.get(server.url, stream=True)
@@ -263,8 +269,9 @@ _AFTER: dict[str, Callable[[requests.Response], bytes]] = {
 @each("encoding", ["gzip", None])
 @each("after", _AFTER)
 def test_a_closed_body_hands_out_nothing_more(way: Way, framing: Framing, encoding: str | None, after: str) -> None:
-    """Nothing more of a body that was closed before its end is handed out, whatever was decoded of it. A compressed
-    body whose length was announced raises an error, as with plain requests.
+    """A body that was closed before its end hands out nothing more, whatever was decoded of it.
+
+    A compressed body whose length was announced raises an error, as with plain requests.
     """
     body = numbered(40_000)
 

@@ -36,7 +36,10 @@ BEFORE_CONTENT = {
 
 @pytest.mark.parametrize("script", BEFORE_CONTENT)
 def test_a_failure_before_content_is_recovered_from(way: Way, script: str) -> None:
-    """The caller gets the whole answer of the second attempt, of two requests; with ``stream=True`` and without."""
+    """The caller gets the whole answer of the second attempt, of two requests.
+
+    This holds with ``stream=True`` and without.
+    """
 
     def ask(stream: bool) -> None:
         with FaultServer([script, "healthy"]) as server:
@@ -56,8 +59,9 @@ def test_a_failure_before_content_is_recovered_from(way: Way, script: str) -> No
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_stall_before_content_is_recovered_from_in_any_dialect(way: Way, shape: str) -> None:
-    """Silence before the headers, behind them and behind lifecycle events: three attempts, one answer, and no event of
-    the first two in it, in every framing.
+    """Silence before the headers, and behind them, ends in three attempts and one answer.
+
+    No event of the first two attempts is in the answer, in every framing.
     """
 
     def ask(framing: Framing) -> None:
@@ -159,7 +163,10 @@ def test_a_loaded_stream_may_be_sent_again_once_after_content(way: Way, script: 
 
 @pytest.mark.parametrize("tool", ["mcp", "teleport"])
 def test_tools_with_side_effects_stop_a_resend(way: Way, tool: str) -> None:
-    """A request with a tool that the provider runs, or an unknown one, asks for a person's word after one attempt."""
+    """A request with a tool that the provider runs asks for a person's word after one attempt.
+
+    So does a request with an unknown tool.
+    """
     with FaultServer("silent") as server, way.session(limits=Limits(ttfb=LIMIT)) as session:
         error = caught(requests.ReadTimeout, session.post, server.chat_url, json=asking(tools=[{"type": tool}]))
         assert isinstance(error, llmwatch.WatchTimeout)
@@ -170,8 +177,9 @@ def test_tools_with_side_effects_stop_a_resend(way: Way, tool: str) -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_plain_model_call_has_the_hard_limits(way: Way, stream: bool) -> None:
-    """A model call that does not stream ends at ``ttfb``, or stale in its body; silent after it was sent it counts as
-    at work, and is not sent again unless that is allowed.
+    """A model call that does not stream ends at ``ttfb``, or at ``stale`` in its body.
+
+    A call that is silent after it was sent counts as at work, and is not sent again unless that is allowed.
     """
     limits = Limits(ttfb=SOON, stale=SOON)
     with FaultServer(["silent", "stall-after-content"]) as server, way.session(limits=limits) as session:
@@ -239,7 +247,10 @@ def test_a_recovered_call_is_one_record_and_one_notice(way: Way) -> None:
 def test_an_unread_redirect_body_causes_no_resend(
     way: Way, monkeypatch: pytest.MonkeyPatch, stream: bool, status: int
 ) -> None:
-    """A redirect whose body does not come gets the time of an error body, and the model call is not resent."""
+    """A redirect whose body does not come gets the time of an error body.
+
+    The model call is not resent.
+    """
     monkeypatch.setattr(machine, "ERROR_BODY", LIMIT * 2)
     slow = Script.of("slow", steps.Head(status, [("Location", "/moved")], "length", 10), steps.Hang())
     with FaultServer(slow) as server, way.session(limits=LIMITS) as session:
@@ -249,8 +260,9 @@ def test_an_unread_redirect_body_causes_no_resend(
 
 
 def test_sinks_and_callbacks_are_not_told_of_their_own_calls(way: Way) -> None:
-    """A sink that posts records through a watched session would otherwise never come to an end; other sinks are
-    told.
+    """A sink is not told of the calls that it makes itself; other sinks are told.
+
+    A sink that posts records through a watched session would otherwise never come to an end.
     """
     heard: list[llmwatch.CallRecord] = []
     notices: list[object] = []

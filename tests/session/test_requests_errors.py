@@ -1,4 +1,7 @@
-"""Each error of llmwatch as one of requests': the table is complete, and no data of the error is lost."""
+"""Each error of llmwatch as one of requests'.
+
+The table is complete, and no data of the error is lost.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,9 @@ def test_every_class_has_its_counterpart() -> None:
 @sample
 @each("response", [None, RESPONSE], ids=["before", "in the body"])
 def test_an_error_is_llmwatchs_and_requests_at_once(error: errors.LLMWatchError, response: Any) -> None:
-    """The error can be caught as either, also as the ``OSError`` that requests' errors are, and has request and
-    response.
+    """The error can be caught as llmwatch's and as requests', which is also an ``OSError``.
+
+    It has the request and the response.
     """
     found: Any = as_requests(error, REQUEST, response)
     assert isinstance(found, type(error))
@@ -119,7 +123,10 @@ def test_an_error_survives_pickle_without_request_and_response(
 
 
 def test_a_cancellation_becomes_no_error_of_requests() -> None:
-    """Neither a cancellation nor the root becomes one of requests' errors, and what is both already comes back."""
+    """Neither a cancellation nor the root becomes one of requests' errors.
+
+    An error that is both already comes back as it is.
+    """
     for error in (errors.Cancelled("gone", by="user"), errors.LLMWatchError("odd")):
         assert as_requests(error, REQUEST, None) is error
         assert not isinstance(error, requests.RequestException)

@@ -48,7 +48,10 @@ def fails(module: Any, session: requests.Session, url: str, body: Any = CHAT) ->
 
 
 def test_a_librarys_retry_is_not_multiplied_with_ours(way: Way, serve: Any) -> None:
-    """Three requests for each call, and not three for each of the library's two; both errors tell the same."""
+    """Each call makes three requests, and not three for each of the library's two.
+
+    Both errors tell the same.
+    """
     server, module = serve("reset-before-response"), once_more(_DASHSCOPE)
     with way.session(limits=Limits(ttfb=LONG), retry=AT_ONCE) as session:
         for call in (1, 2):

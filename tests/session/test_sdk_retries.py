@@ -41,7 +41,10 @@ def test_every_retry_of_the_sdk_is_recognised() -> None:
 
 @pytest.mark.parametrize("count", [0, None, 2, 3, -1, "one", "", "١", "9" * 30])
 def test_a_count_that_does_not_follow_is_another_request(count: object) -> None:
-    """A call made again on purpose counts from 0; one without a count, or with one that does not follow, is sent."""
+    """A call made again on purpose counts from 0.
+
+    A call without a count, or with one that does not follow, is sent.
+    """
     repeats = Repeats()
     repeats.failed(sending(), failure())
     assert repeats.known(sending(count)) is None
@@ -115,7 +118,7 @@ def test_neither_body_nor_frames_are_kept(set_aside: None) -> None:
 
 
 def test_a_new_call_ends_what_was_remembered() -> None:
-    """Once the user has called again, no retry of that call is answered with the failure of the one before."""
+    """A retry is not answered with the failure of an earlier call once the user has called again."""
     repeats = Repeats()
     repeats.failed(sending(), failure())
     assert repeats.known(sending(0)) is None

@@ -79,8 +79,10 @@ def _by_text(response: requests.Response, seen: list[bytes]) -> None:
 @pytest.mark.parametrize("consume", [_by_lines, _by_content, _by_raw, _by_raw_read, _by_text])
 @pytest.mark.parametrize("script", CASES)
 def test_a_failure_after_content_is_llmwatchs_and_requests_error(script: str, consume: Consume) -> None:
-    """However the body is read: the exception is requests' and ours, with the request, the response, what may be done
-    now, and the record; after everything that came before it, and after one request.
+    """The exception is requests' and llmwatch's, however the body is read.
+
+    It has the request, the response, what may be done now, and the record. It is raised behind all the
+    bytes that came before it, and after one request.
     """
     case, seen = CASES[script], list[bytes]()
     with FaultServer([script, "healthy"]) as server, Session(limits=LIMITS) as session:
@@ -109,8 +111,9 @@ def test_a_failure_after_content_is_llmwatchs_and_requests_error(script: str, co
 
 @pytest.mark.parametrize("script", CASES)
 def test_every_entry_point_raises_it(way: Way, script: str) -> None:
-    """Through each entry point the same; it survives a round trip through pickle, without the request and the
-    response.
+    """Every entry point raises the same error.
+
+    It survives a round trip through pickle, without the request and the response.
     """
     case = CASES[script]
     with FaultServer(script) as server, way.session(limits=LIMITS) as session:
@@ -144,8 +147,9 @@ SECOND_LOOKS: dict[str, Callable[[requests.Response], object]] = {
 
 @pytest.mark.parametrize("script", [*CASES, "headers"])
 def test_a_broken_body_raises_at_every_read(way: Way, script: str) -> None:
-    """A caller that catches the error and reads the response again gets the error again and not the half that came,
-    also once the response was closed.
+    """A caller that catches the error and reads the response again gets the error again.
+
+    The caller does not get the half that came, also once the response was closed.
     """
     path = "/stream" if script == "headers" else ""
     with FaultServer("short-length" if path else script) as server, way.session(limits=LIMITS) as session:
@@ -162,7 +166,10 @@ def test_a_broken_body_raises_at_every_read(way: Way, script: str) -> None:
 
 @pytest.mark.parametrize("raised", [ValueError("odd"), KeyboardInterrupt()], ids=repr)
 def test_a_read_broken_off_by_a_foreign_exception_is_no_end(raised: BaseException) -> None:
-    """An exception of a stand-in for the network, or Ctrl-C, comes out once as it is; the unread bytes stay missing."""
+    """An exception of a stand-in for the network, or Ctrl-C, comes out once as it is.
+
+    The unread bytes stay missing.
+    """
 
     class Interrupted:
         left: ClassVar[list[Any]] = [[b"half"], raised]
@@ -279,7 +286,10 @@ def test_what_was_cancelled_is_none_of_requests_errors(way: Way) -> None:
 
 
 def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None:
-    """``close()`` from another thread wakes the one that reads, which plain requests cannot; one record says so."""
+    """``close()`` from another thread wakes the thread that reads, which plain requests cannot do.
+
+    One record says so.
+    """
     records: list[llmwatch.CallRecord] = []
     with FaultServer("stall-after-content") as server, way.session(sinks=[records.append]) as session:
         response = session.post(server.chat_url, json=asking(), stream=True)
@@ -296,7 +306,10 @@ def test_a_response_that_another_thread_closes_ends_its_reader(way: Way) -> None
 
 @pytest.mark.parametrize("script", ["short-length", "stall-after-content"])
 def test_a_loaded_body_raises_the_same_error(way: Way, script: str) -> None:
-    """Without ``stream=True`` the body is read before there is a response; what breaks in it is what it is with it."""
+    """What breaks in a body raises the same error with and without ``stream=True``.
+
+    Without it the body is read before there is a response.
+    """
     kind = ChunkedEncodingError if script == "short-length" else requests.ConnectionError
     with FaultServer(script) as server, way.session(limits=LIMITS, retry=llmwatch.Retry.none()) as session:
         error = caught(kind, session.post, server.chat_url, json=asking())

@@ -22,7 +22,10 @@ ROUNDS = 2
 
 
 def _personal(fails: int) -> Script:
-    """A server that answers with the text of the request; every ``fails``th request is reset before its answer."""
+    """A server that answers with the text of the request.
+
+    Every ``fails``th request is reset before its answer.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         if fails and context.request.number % fails == 0:
@@ -69,7 +72,10 @@ def _everybody(session: requests.Session, server: FaultServer, rounds: int) -> l
 
 
 def test_a_hundred_threads_on_one_session_get_their_own_answers(way: Way) -> None:
-    """Streams, plain calls and downloads of a hundred threads at once: the right answers, one request each."""
+    """A hundred threads at once get the right answers, with one request each.
+
+    They make streams, plain calls and downloads.
+    """
     with FaultServer(_personal(0)) as server, way.session(limits=Limits(connect=LONG)) as session:
         for said, heard in _everybody(session, server, ROUNDS):
             assert heard == said
@@ -78,7 +84,10 @@ def test_a_hundred_threads_on_one_session_get_their_own_answers(way: Way) -> Non
 
 
 def test_a_hundred_threads_recover_from_resets(way: Way) -> None:
-    """If every seventh request is reset, each answer is still the right one, and each loss costs one request."""
+    """Each answer is the right one, even if every seventh request is reset.
+
+    Each loss costs one request.
+    """
     records: list[llmwatch.CallRecord] = []
     settings: dict[str, Any] = {"limits": Limits(connect=LONG), "sinks": [records.append]}
     settings["retry"] = llmwatch.Retry(max_attempts=8, backoff=0.01, budget=0)
@@ -91,7 +100,10 @@ def test_a_hundred_threads_recover_from_resets(way: Way) -> None:
 
 
 def test_threads_may_share_an_adapter_between_sessions(way: Way) -> None:
-    """Two watching adapters around one, and a plain session on it beside them, do not get into each other's way."""
+    """Threads may share an adapter between sessions.
+
+    Two watching adapters around it, and a plain session on it beside them, do not get into each other's way.
+    """
     adapter = HTTPAdapter(pool_maxsize=4)
 
     def with_adapter() -> requests.Session:
@@ -113,7 +125,10 @@ def test_threads_may_share_an_adapter_between_sessions(way: Way) -> None:
 
 
 def test_concurrent_first_calls_of_an_adapter_are_all_watched(way: Way) -> None:
-    """An adapter whose first calls come from many threads is made watchable once, and every call is watched."""
+    """An adapter whose first calls come from many threads is made watchable once.
+
+    Every call is watched.
+    """
     with FaultServer(_personal(0)) as server:
         for _ in range(10):
             session = requests.Session()

@@ -176,7 +176,10 @@ def test_an_exception_of_a_body_generator_comes_out(way: Way) -> None:
 
 
 def test_a_prepared_request_can_be_sent(way: Way) -> None:
-    """``Session.send`` takes a prepared request, whose body may be looked at afterwards; and sends it twice."""
+    """``Session.send`` takes a prepared request, and sends it twice.
+
+    Its body may be looked at afterwards.
+    """
 
     def act(session: requests.Session, server: FaultServer) -> Any:
         prepared = session.prepare_request(requests.Request("POST", server.url, json={"a": 1}))

@@ -180,8 +180,9 @@ def _read(session: requests.Session, server: FaultServer, wire: Wire) -> tuple[r
 
 @pytest.mark.parametrize("name", WIRES)
 def test_an_unknown_wire_is_handed_on_as_it_comes(way: Way, name: str) -> None:
-    """The same bytes after one request, each piece before the next is sent; and the same with a session of requests'
-    own, and without ``stream=True``.
+    """An unknown wire's bytes are handed on after one request, each piece before the next is sent.
+
+    They are the same with a session of requests' own, and without ``stream=True``.
     """
     wire = WIRES[name]
     with FaultServer(_gated(wire)) as server, plain() as session:
@@ -218,7 +219,10 @@ def test_a_registered_url_is_handed_on_as_it_comes(way: Way) -> None:
 
 @pytest.mark.parametrize("name", ["events of another make", "lines of another make", "sound", "text"])
 def test_a_cut_or_silence_in_an_unknown_wire_is_an_error(way: Way, name: str) -> None:
-    """Its framing and its silence are judged as in every body: after one request, behind the bytes that came before."""
+    """The framing and the silence of an unknown wire are judged as in every body.
+
+    The error comes after one request, behind the bytes that came before.
+    """
     wire = WIRES[name]
     for script, kind in (
         (_said(wire.pieces, content_type=wire.content_type, ends=False, then=[steps.Close()]), llmwatch.StreamCut),
@@ -254,7 +258,10 @@ def test_silence_after_keep_alives_is_recovered_from(way: Way, said: bytes) -> N
 
 
 def test_the_opening_of_a_dialect_is_held_up_to_a_size(way: Way) -> None:
-    """Silence behind a short one is recovered from; behind more than 64 KiB it surfaces, since they are handed out."""
+    """Silence behind a short opening is recovered from.
+
+    Behind more than 64 KiB it surfaces, since those bytes are handed out.
+    """
     long = b"".join([OPENING, b'data: {"choices": [], "filler": "', b"x" * 70_000, b'"}\n\n'])
     for opening, requests_made in ((OPENING, 2), (long, 1)):
         script = _said([opening], then=[steps.Hang()])
@@ -287,8 +294,9 @@ WRONG: dict[str, tuple[list[bytes], str, str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_answer_is_handed_on_byte_for_byte(way: Way, name: str) -> None:
-    """The bytes come with their status, after one request; the record says what was wrong, and that the answer was
-    handed on.
+    """The bytes of a wrong answer come with their status, after one request.
+
+    The record says what was wrong, and that the answer was handed on.
     """
     pieces, content_type, error = WRONG[name]
     for stream in (True, False):

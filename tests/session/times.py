@@ -11,7 +11,10 @@ BEAT = 0.01 * SCALE
 LIMIT = 0.1 * SCALE
 """A limit that expires, where nothing that is well has to keep to it."""
 SOON = 0.4 * SCALE
-"""A limit that expires, and that good answers keep to as well: on a quiet machine they are there in a hundredth."""
+"""A limit that expires, and that good answers keep to as well.
+
+On a quiet machine good answers are there in a hundredth of it.
+"""
 LONG = 60.0 * SCALE
 """A limit that is never reached."""
 FREE = 10.0 * SCALE
