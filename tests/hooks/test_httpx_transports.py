@@ -1,4 +1,4 @@
-"""Clients of httpx and httpx2, and of the SDKs on them, that nobody touched, under ``install()``."""
+"""Untouched clients of httpx and httpx2, and of the SDKs on them, under ``install()``."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def client_of(how: str, server: FaultServer) -> Iterator[Any]:
 
 
 def asked(how: str, server: FaultServer, seen: list[str] | None = None) -> str:
-    """The answer to one call: the text of an SDK, the lines of a stream of a library. ``seen`` gets what came."""
+    """The answer to one call: the text of an SDK, or the lines of a stream of a library.
+
+    ``seen`` gets the pieces or lines that came.
+    """
     lines: list[str] = [] if seen is None else seen
     with client_of(how, server) as client:
         if how in ASKS:
@@ -94,7 +97,10 @@ def shape_of(how: str) -> str:
 
 @every_way
 def test_a_healthy_call_is_equal_to_a_bare_one(serve: Any, install: Install, how: str) -> None:
-    """The same answer, the same pieces, one request, with the same headers but for compression of a stream."""
+    """A healthy call gives the same answer in the same pieces, with one request.
+
+    The request's headers are the same, but for the compression of a stream.
+    """
     bare, watched = serve("healthy", shape=shape_of(how)), serve("healthy", shape=shape_of(how))
     pieces: list[list[str]] = [[], []]
     expected = asked(how, bare, pieces[0])
@@ -307,7 +313,10 @@ def test_what_cannot_be_watched_is_left_alone_and_said_once(
 def test_the_clients_own_tls_context_decides(
     serve: Any, install: Install, server_tls: ssl.SSLContext, bundle: str, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With and without llmwatch: a context that trusts the server, the default that does not, and no verification."""
+    """The client's own TLS context decides the same with and without llmwatch.
+
+    The cases are a context that trusts the server, the default that does not, and no verification.
+    """
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", bundle)
     trusting = ssl.create_default_context(cafile=bundle)
     server = serve("healthy", tls=server_tls)
@@ -339,7 +348,10 @@ def test_the_clients_own_tls_context_decides(
 def test_the_clients_own_proxy_is_used(
     serve: Any, install: Install, server_tls: ssl.SSLContext, bundle: str, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its credentials, from an argument and from the environment; NO_PROXY and mounts are the client's matter."""
+    """The client's proxy is used with its credentials, from an argument and from the environment.
+
+    NO_PROXY and mounts are the client's matter.
+    """
     server = serve("healthy", tls=server_tls)
     url = f"https://localhost:{server.port}/v1/chat/completions"
     context = ssl.create_default_context(cafile=bundle)
@@ -445,7 +457,7 @@ def _open_now() -> tuple[int, int]:
 
 @libraries
 def test_clients_that_are_made_and_dropped_leave_nothing(serve: Any, install: Install, library: Any) -> None:
-    """Five hundred of them, closed by nobody."""
+    """Five hundred clients that are dropped unclosed leave no connection, descriptor or thread."""
     server = serve("healthy")
     install()
     context = ssl.create_default_context()

@@ -61,7 +61,10 @@ def test_the_very_object_is_put_back() -> None:
 
 
 def test_a_buried_patch_passes_calls_on() -> None:
-    """Other code that wrapped ours stays, and is put back by itself; ours is still found there and removed later."""
+    """A wrapper that other code put around our patch stays, and that code removes it.
+
+    Our patch is still found under the wrapper, and is removed later.
+    """
     owner, patches, call = made()
     before = vars(owner)["method"]
     patches.apply()

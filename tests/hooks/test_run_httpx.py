@@ -1,4 +1,7 @@
-"""Untouched scripts on httpx, httpx2 and the SDKs under ``llmwatch run``, and what an import of llmwatch loads."""
+"""Untouched scripts on httpx, httpx2 and the SDKs under ``llmwatch run``.
+
+Further tests check what an import of llmwatch loads.
+"""
 
 from __future__ import annotations
 
