@@ -52,8 +52,9 @@ def endpoint(server: Any, shape: str) -> str:
 
 @dataclass(slots=True)
 class Outcome:
-    """The outcome of a call: its events or whole answer, its error if any, its record, and the seconds that the caller
-    waited.
+    """The outcome of a call: its events or whole answer, its error if any, and its record.
+
+    ``elapsed`` is the seconds that the caller waited.
     """
 
     events: list[Event] = field(default_factory=list)
@@ -199,14 +200,18 @@ def in_thread(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Runnin
 
 
 def together(calls: Iterable[Callable[[], T]]) -> list[T]:
-    """The results of several calls, in order; the calls run at the same time, so that their waits coincide."""
+    """The results of several calls, in order.
+
+    The calls run at the same time, so that their waits coincide.
+    """
     running = [in_thread(call) for call in calls]
     return [one.result() for one in running]
 
 
 def eventually(condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
-    """The first true value of ``condition``, looked at again and again until ``timeout``; for what nothing
-    announces.
+    """The first true value of ``condition``, which is evaluated again and again until ``timeout``.
+
+    It serves for changes that nothing announces.
     """
     until, pause = time.monotonic() + timeout, threading.Event()
     while not (value := condition()):

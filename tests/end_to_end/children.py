@@ -1,6 +1,7 @@
-"""The programs of child processes: ``python -m tests.end_to_end.children SCENE OPTIONS``, with the options in JSON.
+"""The programs of child processes: ``python -m tests.end_to_end.children SCENE OPTIONS``.
 
-It says what happens in lines of JSON on stdout, and waits at some points for a line on stdin.
+The options are JSON. A program says what happens in lines of JSON on stdout, and waits at some points for a line on
+stdin.
 """
 
 from __future__ import annotations
@@ -67,7 +68,10 @@ def _stream(name: str, options: dict[str, Any]) -> None:
 
 
 def is_interrupted(options: dict[str, Any]) -> None:
-    """Stream from each address until Ctrl-C; says when the exception was there, and stays alive until it may go on."""
+    """Stream from each address until Ctrl-C.
+
+    The program says when it caught the exception, and goes on only when its parent lets it.
+    """
     for url in options["urls"]:
         client = _client(options, on_notice=_say_retry)
         made = client.stream("POST", url, json=BODY)
@@ -128,8 +132,9 @@ def exits(options: dict[str, Any]) -> None:
 
 
 def forks(options: dict[str, Any]) -> None:
-    """Fork in the middle of a stream, once for each way in which the child leaves; each child makes calls of its own,
-    then the parent reads on.
+    """Fork in the middle of a stream, once for each way in which the child leaves.
+
+    Each child makes calls of its own, then the parent reads on.
     """
     client = _client(options)
     text = ""
@@ -178,9 +183,10 @@ def _in_fork(client: Client, events: llmwatch.Stream, options: dict[str, Any], l
 
 
 def counts(options: dict[str, Any]) -> None:
-    """Stream again and again from the address; says of each call but the first, which connects, how many functions of
-    the package were entered, in how many modules, and how many events came. After each event it says so, and goes on
-    when it may.
+    """Stream again and again from the address, and count the functions of the package that are entered.
+
+    The program says of each call how many functions were entered, and in how many modules; the first call is the
+    one that connects. After each event it says so, and goes on when its parent lets it.
     """
     package, entered = os.path.dirname(llmwatch.__file__) + os.sep, dict[str, int]()
 

@@ -28,8 +28,9 @@ def nothing_left(baseline: None) -> None:
 
 @pytest.fixture
 def set_aside() -> None:
-    """A garbage collection looks through what the test itself has made, and not through all that is older, which is
-    never thawed: all tests that were collected are among it.
+    """A garbage collection looks only through what the test itself has made.
+
+    All older objects are frozen and never thawed: all tests that were collected are among them.
     """
     gc.collect()
     gc.freeze()
@@ -83,7 +84,10 @@ def serve() -> Iterator[Serve]:
 
 @pytest.fixture
 def connect(serve: Serve) -> Iterator[Connect]:
-    """Make clients that are closed in the end, before the servers are; they resend without waiting for long."""
+    """Make clients that are closed in the end, before the servers are.
+
+    The clients resend without waiting for long.
+    """
     with contextlib.ExitStack() as stack:
 
         def make(**settings: Any) -> Client:

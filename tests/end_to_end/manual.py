@@ -81,8 +81,9 @@ class ManualTime:
             assert probe.examined.wait(PATIENCE)
 
     def pass_by(self, seconds: float) -> None:
-        """Let every expiry up to ``seconds`` from now be over, those included to which a late supervisor gives its
-        grace.
+        """Let every expiry up to ``seconds`` from now be over.
+
+        Expiries to which a late supervisor gives its grace are included.
         """
         self.advance(seconds + LATE)
         self.advance(GRACE)

@@ -49,7 +49,10 @@ def line(**value: Any) -> bytes:
 
 
 def messages(text: str, reason: str | None = "end_turn") -> bytes:
-    """A message of one block of text, up to its ``stop_reason``, or to the middle of its block without one."""
+    """A message of one block of text, up to its ``stop_reason``.
+
+    Without a reason the message stops in the middle of its block.
+    """
     delta = {"type": "text_delta", "text": text}
     said = named("message_start", message={}) + named(
         "content_block_start", index=0, content_block={"type": "text", "text": ""}
@@ -63,8 +66,9 @@ def messages(text: str, reason: str | None = "end_turn") -> bytes:
 def rebuilt(
     *pieces: bytes | float, end: str = "clean", framing: Framing = "chunked", content_type: str = "text/event-stream"
 ) -> Script:
-    """A body of ``pieces``, with pauses in seconds; its end is ``clean``, ``cut`` (a missing last chunk, a short
-    length), ``reset``, or ``open`` for ever.
+    """A body of ``pieces``, with pauses in seconds.
+
+    Its end is ``clean``, ``cut`` (a missing last chunk, a short length), ``reset``, or ``open`` for ever.
     """
 
     def play(context: Context) -> Iterator[steps.Step]:

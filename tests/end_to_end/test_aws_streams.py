@@ -34,7 +34,10 @@ def test_a_tool_call_in_frames_is_whole(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_cut_inside_a_frame_is_an_error(serve: Serve, connect: Connect) -> None:
-    """Half a frame is a cut, whether the body ends in good order or not, and is not sent again after text."""
+    """Half a frame is a cut, whether the body ends in good order or not.
+
+    The request is not sent again after text.
+    """
     for script, kind in (("aws-cut", llmwatch.StreamCut), ("aws-cut:clean=yes", llmwatch.StreamTruncated)):
         server = serve(script)
         outcome = stream(connect(), server.url + PATH)
@@ -46,7 +49,10 @@ def test_a_cut_inside_a_frame_is_an_error(serve: Serve, connect: Connect) -> Non
 
 
 def test_an_exception_frame_is_a_provider_error(serve: Serve, connect: Connect) -> None:
-    """The exception's name and words come out; one that passes is sent again before content, and never after it."""
+    """The error has the exception's name and words.
+
+    After a passing exception the request is sent again before content, and never after it.
+    """
     server = serve("aws-exception:tokens=2,kind=modelStreamErrorException,code=424,message=This fault is meant.")
     outcome = stream(connect(), server.url + PATH)
     error = outcome.failed(llmwatch.ProviderError)

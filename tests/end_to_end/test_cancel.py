@@ -43,8 +43,9 @@ def _cancelled(error: Cancelled, by: str) -> None:
 def test_a_cancellation_ends_a_waiting_or_reading_call_at_once(
     serve: Serve, connect: Connect, script: str, way: str
 ) -> None:
-    """Another thread ends a call that waits or reads; its caller gets ``Cancelled`` at once and the server sees it
-    go.
+    """Another thread ends a call that waits or reads.
+
+    The caller gets ``Cancelled`` at once, and the server sees the connection closed.
     """
     give_up, by = WAYS[way]
     server = serve(script)
@@ -132,7 +133,10 @@ def test_one_token_ends_many_calls(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_stream_cancelled_before_it_starts_sends_nothing(serve: Serve, connect: Connect) -> None:
-    """``cancel()`` before the block is entered is no silent empty answer: entering raises, and nothing is sent."""
+    """``cancel()`` before the block is entered is no silent empty answer.
+
+    Entering raises ``Cancelled``, and nothing is sent.
+    """
     server = serve()
     made = connect().stream("POST", server.chat_url, json=asking())
     made.cancel()
@@ -166,7 +170,10 @@ def test_a_cancellation_after_the_end_changes_nothing(serve: Serve, connect: Con
 
 
 def test_what_was_handed_over_before_a_cancellation_is_discarded(serve: Serve, connect: Connect) -> None:
-    """A caller that is away when its call is cancelled gets ``Cancelled``, and none of the events that lay ready."""
+    """A caller that is away when its call is cancelled gets ``Cancelled``.
+
+    The caller gets none of the events that lay ready.
+    """
     server = serve("stall-after-content:tokens=20")
     made = connect(limits=Limits(stale=LONG)).stream("POST", server.messages_url, json=asking())
 
@@ -181,8 +188,9 @@ def test_what_was_handed_over_before_a_cancellation_is_discarded(serve: Serve, c
 
 
 def test_a_closed_client_takes_no_calls(serve: Serve, connect: Connect) -> None:
-    """After ``close()`` every entry point raises ``Cancelled`` by ``lifecycle`` and sends nothing; closing again is
-    allowed.
+    """After ``close()`` every entry point raises ``Cancelled`` by ``lifecycle`` and sends nothing.
+
+    Closing again is allowed.
     """
     server, client = serve(), connect()
     client.close()
@@ -205,8 +213,9 @@ def test_close_drops_a_connection_that_only_drains(serve: Serve, connect: Connec
 
 @pytest.mark.parametrize("script", ["silent", "stall-after-content", "endless-content:every=0"])
 def test_a_dropped_stream_ends_its_request(serve: Serve, connect: Connect, script: str) -> None:
-    """Dropping the last reference to a stream shuts its connection, without a ``with`` block and without a
-    collection.
+    """Dropping the last reference to a stream shuts its connection.
+
+    The stream needs no ``with`` block and no garbage collection for that.
     """
     server = serve(script)
     client = connect()
@@ -230,7 +239,10 @@ def _first_event(made: Stream) -> None:
 
 
 def test_a_stream_in_a_reference_cycle_ends_with_the_collection(serve: Serve, connect: Connect) -> None:
-    """A stream that only the garbage collector can find is ended by its finalizer, in whatever thread it runs."""
+    """A stream that only the garbage collector can find is ended by its finalizer.
+
+    The finalizer may run in any thread.
+    """
     server = serve("stall-after-content")
     made = connect().stream("POST", server.messages_url, json=asking())
     next(made)
@@ -255,8 +267,9 @@ def test_a_token_does_not_keep_calls_that_were_dropped(serve: Serve, connect: Co
 
 @pytest.mark.parametrize("moment", range(6))
 def test_a_cancellation_at_any_moment_ends_the_call_once(serve: Serve, connect: Connect, moment: int) -> None:
-    """A cancellation at any moment of a healthy call makes it done or cancelled, with one record and no more
-    requests.
+    """A healthy call that is cancelled at any moment is either done or cancelled.
+
+    Each call leaves one record and sends no more than one request.
     """
     server = serve(f"healthy:delay={BEAT / 20}")
     records: list[Any] = []
@@ -276,8 +289,9 @@ def test_a_cancellation_at_any_moment_ends_the_call_once(serve: Serve, connect: 
 
 
 def test_cancelling_from_within_the_loop_is_allowed(serve: Serve, connect: Connect) -> None:
-    """The iterating thread may cancel its own stream, and closing a client in a ``with`` block of a stream ends
-    that.
+    """The iterating thread may cancel its own stream.
+
+    Closing a client in a ``with`` block of a stream ends that stream.
     """
     server: FaultServer = serve("endless-content:every=0")
     client = connect()

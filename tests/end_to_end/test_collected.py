@@ -59,7 +59,10 @@ def test_the_error_of_an_empty_answer_has_the_providers_reason(serve: Serve, con
 
 
 def test_a_reason_does_not_repeat_the_prompt(serve: Serve, connect: Connect) -> None:
-    """Words of the provider's that quote what was sent come out without it, whether nothing or no call came of it."""
+    """A provider's words that quote the prompt come out without the prompt.
+
+    This holds for an answer that is blocked and for a tool call that failed.
+    """
     prompt = "the quick brown fox jumps over the lazy dog and runs away from all of them"
     blocked = {"promptFeedback": {"blockReason": "OTHER", "blockReasonMessage": f"not for: {prompt}"}}
     lost = {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": f"not for: {prompt}"}]}

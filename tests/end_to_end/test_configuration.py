@@ -68,8 +68,9 @@ LIMIT_VARIABLES = [
     ids=repr,
 )
 def test_an_invalid_url_is_a_config_error(connect: Connect, url: Any) -> None:
-    """Every kind of bad URL is a ``ConfigError`` about the URL, also a ``ValueError``, at every entry point and at
-    once.
+    """Every kind of bad URL is a ``ConfigError`` about the URL, at every entry point and at once.
+
+    The error is also a ``ValueError``.
     """
     for entry_point in ENTRY_POINTS:
         outcome = entry_point(connect(), url)
@@ -131,7 +132,10 @@ def test_any_other_invalid_variable_is_a_config_error(
 def test_an_incident_log_that_cannot_be_written(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A log in a directory that never existed is found out before anything is sent, by the name of its variable."""
+    """A log in a directory that never existed is an error before anything is sent.
+
+    The error names the variable of the log.
+    """
     server = serve()
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", "/does/not/exist/incidents.jsonl")
     error = stream(connect(), server.chat_url).error
@@ -154,8 +158,10 @@ def test_a_lost_incident_log_fails_no_call(
     caplog: pytest.LogCaptureFixture,
     entry_point: Any,
 ) -> None:
-    """A log whose directory is taken away between two calls is said once on the logger, however many calls follow, and
-    ``stats()`` counts what is lost; it is written again once the directory is back.
+    """A log whose directory is removed between two calls fails none of the calls that follow.
+
+    The logger gets one error, however many calls follow, and ``stats()`` counts the incidents that are lost. The
+    log is written again once the directory is back.
     """
     log = tmp_path / "logs" / "incidents.jsonl"
     log.parent.mkdir()
@@ -197,8 +203,9 @@ def test_a_removed_working_directory_fails_no_call(
 def test_a_working_directory_without_a_writable_log_fails_no_call(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A process that moves to a directory in which its log cannot be opened keeps the file that it had; a name that was
-    never valid is refused there.
+    """A process that moves to a directory in which its log cannot be opened keeps the file that it had.
+
+    A name that was never valid is refused there.
     """
     for name in ("here", "there"):
         (tmp_path / name).mkdir()

@@ -19,8 +19,9 @@ from tests.end_to_end.times import FREE, LIMIT, LONG, PATIENCE
 
 
 def test_a_refused_connection_is_tried_again_and_says_so(connect: Connect) -> None:
-    """A port that refuses is ``ConnectFailed`` with cause ``refused``, retryable, after three attempts and nothing
-    sent.
+    """A port that refuses is ``ConnectFailed`` with cause ``refused``, and retryable.
+
+    The error comes after three attempts, and nothing was sent.
     """
     with refused_port() as port:
         outcome = stream(connect(), f"http://127.0.0.1:{port}/v1/chat/completions")
@@ -80,8 +81,9 @@ def test_an_unknown_host_is_final_and_a_stumbling_resolver_is_not(
 def test_a_hanging_resolver_frees_the_caller_at_connect(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look-up cannot be woken: the caller is free at the limit, one orphan is counted, and nothing is sent when the
-    resolver answers.
+    """A caller whose look-up hangs is free at the limit, although the look-up cannot be woken.
+
+    One orphan is counted, and nothing is sent when the resolver answers.
     """
     server = serve()
     real, release, entered = socket.getaddrinfo, threading.Event(), threading.Event()
@@ -110,7 +112,10 @@ def test_a_hanging_resolver_frees_the_caller_at_connect(
 
 
 def test_an_address_that_drops_everything_ends_at_connect(connect: Connect) -> None:
-    """A connection that is never answered ends every attempt at ``connect``, retryable, with nothing sent."""
+    """An attempt to connect that is never answered ends at ``connect``.
+
+    The error is retryable, and nothing was sent.
+    """
     with blackhole() as (host, port):
         outcome = stream(connect(limits=Limits(connect=LIMIT)), f"http://{host}:{port}/v1/chat/completions")
     error = timed_out(outcome, "connect", LIMIT, attempts=3, decision=Decision.STOP)
@@ -171,8 +176,9 @@ def test_a_handshake_that_is_never_answered_ends_at_connect(serve: Serve, connec
 
 
 def test_a_proxy_that_refuses_is_named(serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str) -> None:
-    """A proxy that does not let a CONNECT through is ``ConnectFailed`` with cause ``proxy``; nothing reaches the
-    server.
+    """A proxy that does not let a CONNECT through is ``ConnectFailed`` with cause ``proxy``.
+
+    Nothing reaches the server.
     """
     server = serve(tls=server_tls)
     with ProxyServer("refuse", status=403) as proxy:
@@ -220,7 +226,10 @@ def test_a_dead_first_address_leaves_time_for_the_next(
 
 
 def test_a_dead_resolver_ends_in_too_many_orphans(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every caller is freed; beyond 64 stuck workers a call is refused with ``TooManyOrphans``, and sends nothing."""
+    """Every caller is freed while the resolver is dead.
+
+    Beyond 64 stuck workers a call is refused with ``TooManyOrphans``, and sends nothing.
+    """
     release = threading.Event()
 
     def look_up(*given: Any, **more: Any) -> Any:

@@ -19,8 +19,9 @@ from tests.end_to_end.times import LIMIT
 def test_a_clean_end_without_the_terminal_event_is_truncated(
     serve: Serve, connect: Connect, framing: str, shape: str
 ) -> None:
-    """A body that ends in good order before its answer does is ``StreamTruncated``, with the text that came; one
-    request.
+    """A body that ends in good order before its answer does is ``StreamTruncated``.
+
+    The error has the text that came, and only one request was made.
     """
     server = serve("eof-without-terminal:tokens=4", framing=framing)
     outcome = stream(connect(), endpoint(server, shape))
@@ -159,7 +160,10 @@ def test_an_empty_stream_is_retryable_and_resent(serve: Serve, connect: Connect,
 
 @pytest.mark.parametrize("limits", [Limits(), Limits(stale=0, ttfb=0)], ids=["limits", "no limits"])
 def test_a_reset_needs_no_limit_to_be_noticed(serve: Serve, connect: Connect, limits: Limits) -> None:
-    """Every attempt that is reset before a response is resent: three requests, and the last attempt's error."""
+    """Every attempt that is reset before a response is resent.
+
+    The server gets three requests, and the error is the last attempt's.
+    """
     server = serve("reset-before-response")
     error = stream(connect(limits=limits), server.chat_url).failed(llmwatch.StreamCut)
     assert error.retryable

@@ -12,7 +12,10 @@ PATH = "/api/v1/services/aigc/text-generation/generation"
 
 
 def test_the_request_decides_between_pieces_and_restatements(serve: Serve, connect: Connect) -> None:
-    """The same events are pieces to a request with ``incremental_output``, and restatements to one without."""
+    """The same events are pieces to a request with ``incremental_output``.
+
+    To a request without it they are restatements.
+    """
     said = [dashscope_choice("ha"), dashscope_choice("haha"), dashscope_choice("", "stop")]
     events = [Chunk(dashscope(number, output)) for number, output in enumerate(said, 1)]
     script = Script.of("pieces", Head(200, [("Content-Type", "text/event-stream")], "chunked"), *events, End())

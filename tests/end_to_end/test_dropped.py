@@ -1,5 +1,6 @@
-"""Calls whose stream, response or iterator is dropped in mid-answer, unclosed: their sinks are told, once, and nothing
-is held for them any more.
+"""Calls whose stream, response or iterator is dropped in mid-answer, unclosed.
+
+Their sinks are told once, and nothing is held for them any more.
 """
 
 from __future__ import annotations
@@ -240,8 +241,10 @@ def quiet() -> None:
 def test_a_dropped_call_is_one_record_at_the_sinks(
     serve: Serve, open_: Open, circle: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Through every entry point the last reference goes, or the collector finds the cycle, and the sinks get one
-    record: cancelled by the user in mid-answer, with all that is known of the attempt.
+    """The sinks get one record of a dropped call, through every entry point.
+
+    The last reference goes, or the collector finds the cycle. The record says that the user cancelled the call in
+    mid-answer, with all that is known of the attempt.
     """
     gates: list[Gate] = []
 
@@ -378,7 +381,10 @@ class TestOutcomeOfADroppedCall:
 
 
 def test_a_drop_that_races_another_end_gives_one_record(serve: Serve) -> None:
-    """A drop that meets a cancellation, the close of the client or the end of the answer leaves one record a call."""
+    """A dropped call leaves one record, even if the drop meets another end of the call.
+
+    The other end is a cancellation, the close of the client or the end of the answer.
+    """
     server = serve("healthy:delay=0.001")
     records: list[CallRecord] = []
     ends: list[Callable[[CancelToken, Client], object]] = [
@@ -440,8 +446,9 @@ class TestSinks:
         assert seen == [("llmwatch-telling", "somebody")]
 
     def test_a_blocking_sink_stops_neither_limits_nor_other_calls(self, serve: Serve, connect: Connect) -> None:
-        """While a sink does not return, limits are kept, other calls are recorded, and dropped calls are over; their
-        records follow, and none is lost.
+        """Limits are kept and other calls are recorded while a sink does not return.
+
+        Dropped calls are over in the meantime. Their records follow, and none is lost.
         """
         server = serve("stall-after-content")
         gate, entered = threading.Event(), threading.Event()
@@ -514,7 +521,10 @@ class TestSinks:
 
 
 def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
-    """A drop while another thread holds every lock of the library only leaves a mark; the sinks are told afterwards."""
+    """A drop while another thread holds every lock of the library only leaves a mark.
+
+    The sinks are told afterwards.
+    """
     server = serve("stall-after-content")
     records: list[CallRecord] = []
     client = connect(sinks=[records.append])
@@ -547,8 +557,9 @@ def test_a_finalizer_takes_no_lock(serve: Serve, connect: Connect) -> None:
 
 @pytest.mark.parametrize("open_", OPENS, ids=lambda one: one.__name__)
 def test_a_collection_in_the_supervisors_thread_calls_no_sink(serve: Serve, open_: Open) -> None:
-    """A garbage collection may run in any thread and close generators there, as the SDKs' do; in the supervisor's
-    thread no sink is called for that.
+    """A garbage collection in the supervisor's thread calls no sink there.
+
+    A collection may run in any thread and close generators there, as those of the SDKs.
     """
     server = serve("stall-after-content")
     records: list[CallRecord] = []
@@ -576,8 +587,9 @@ def test_a_collection_in_the_supervisors_thread_calls_no_sink(serve: Serve, open
 
 
 def test_a_thousand_dropped_calls_leave_records_alone(serve: Serve, connect: Connect) -> None:
-    """A thousand dropped calls leave a thousand records, no thread, no descriptor and no call, and no more attempts
-    than a schedule keeps, which is compacted at 64 stale entries.
+    """A thousand dropped calls leave a thousand records, no thread, no descriptor and no call.
+
+    They leave no more attempts than a schedule keeps, which is compacted at 64 stale entries.
     """
     server = serve("stall-after-content")
     records: list[CallRecord] = []
@@ -642,8 +654,9 @@ else:
 
 @pytest.mark.parametrize("reader", ["main", "thread", "daemon"])
 def test_a_stream_left_open_at_exit_is_recorded_unless_a_thread_reads_it(serve: Serve, reader: str) -> None:
-    """A stream that a script has left open ends with the script, and its sinks are told; one that a daemon thread waits
-    for is left to that thread.
+    """A stream that a script has left open ends with the script, and its sinks are told.
+
+    A stream that a daemon thread waits for is left to that thread.
     """
     server = serve("stall-after-content")
     command = [sys.executable, "-c", OPEN_AT_EXIT, server.chat_url, reader]
@@ -675,7 +688,10 @@ atexit.register(drop)
 @pytest.mark.parametrize("threads", ["with threads", "without threads"])
 @pytest.mark.parametrize("sink", ["tells", "blocks"])
 def test_a_call_dropped_in_an_exit_handler_is_recorded(serve: Serve, sink: str, threads: str) -> None:
-    """The interpreter may start no thread any more then. A sink that never returns does not keep the process."""
+    """A call that is dropped in an exit handler is recorded.
+
+    The interpreter may start no thread any more then. A sink that never returns does not keep the process.
+    """
     server = serve("stall-after-content")
     command = [sys.executable, "-c", IN_AN_EXIT_HANDLER, server.chat_url, sink, threads]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
@@ -711,8 +727,9 @@ except BlockingIOError: print("no more")
 
 @pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="no forks here")
 def test_a_forked_child_records_its_own_calls_alone(serve: Serve) -> None:
-    """A stream that is dropped in parent and child is recorded by the parent; the child records the calls that it
-    began.
+    """A stream that is dropped in parent and child is recorded by the parent.
+
+    The child records the calls that it began.
     """
     server = serve("stall-after-content")
     command = [sys.executable, "-W", "ignore", "-c", IN_A_FORK, server.chat_url]

@@ -1,4 +1,7 @@
-"""The table of ends: each mark or none, each way in which a body ends, in each dialect, through each entry point."""
+"""The table of ends: each mark or none, and each way in which a body ends.
+
+Each end is tried in each dialect, through each entry point.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ from tests.replay.streams import DONE, STREAMS, Stream, event
 
 
 def limits(ends: str) -> Limits:
-    """Only a body that stays open is waited for until a limit expires; every other end is there to be seen."""
+    """The limits under which only a body that stays open is waited for until a limit expires.
+
+    Every other end is there to be seen.
+    """
     last = LIMIT if ends == "open" else LONG
     return Limits(finish=last, drain=last, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG)
 
@@ -53,7 +59,10 @@ class Wire:
 
 
 def _wire(name: str, marks: int, **mark: int) -> Wire:
-    """A replayed stream without its last ``marks`` parts; each mark is one of those, by its place from the end."""
+    """A replayed stream without its last ``marks`` parts.
+
+    Each mark is one of those parts, by its place from the end.
+    """
     stream = STREAMS[name]
     found: dict[str, Any] = {what: stream.parts[place] for what, place in mark.items()}
     return Wire(stream=stream, said=b"".join(stream.parts[:-marks]), **found)
@@ -219,8 +228,10 @@ class Cell:
 
 
 PAIRS = (("stream", "Session"), ("collect", "Transport"))
-"""A cut is seen below all entry points and judged by one decoder: each body is cut in each way for one of these pairs,
-and the next body in that way for the other.
+"""The pairs of entry points that take turns at the bodies that are cut.
+
+A cut is seen below all entry points and judged by one decoder: each body is cut in each way for one of these pairs, and
+the next body in that way for the other.
 """
 
 
@@ -232,8 +243,9 @@ def each(
     body: bytes,
     asked_for: dict[str, tuple[str, ...]],
 ) -> list[Cell]:
-    """These ends through these entry points, with one request each. What they wait for they wait for at the same
-    time.
+    """These ends through these entry points, with one request each.
+
+    The calls run at the same time, so that their waits coincide.
     """
 
     def call(ends: str, entry_point: str) -> Cell:
@@ -260,8 +272,9 @@ CELLS = [(name, marks) for name, wire in WIRES.items() for marks in wire.bodies]
 def test_an_end_is_judged_by_marks_and_body(
     serve: Serve, server_tls: ssl.SSLContext, bundle: str, name: str, marks: str
 ) -> None:
-    """The answer is whole by its last mark, or an error with what came before, after one request, through every entry
-    point.
+    """The answer is whole by its last mark, or an error with what came before.
+
+    This holds after one request, through every entry point.
     """
     wire = WIRES[name]
     body, text = wire.bodies[marks], wire.stream.text

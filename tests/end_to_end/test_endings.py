@@ -1,4 +1,7 @@
-"""How an answer ends: the terminal event, a soft finish, an empty answer, a connection that lingers or is kept."""
+"""How an answer ends: the terminal event, a soft finish, or an empty answer.
+
+Its connection lingers or is kept.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from tests.end_to_end.times import BEAT, FREE, LIMIT, LONG, PATIENCE
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_body_that_lingers_after_the_end_is_a_success_at_once(serve: Serve, connect: Connect, shape: str) -> None:
-    """The terminal event ends the iteration at once, while the body stays open; it is dropped after ``drain``."""
+    """The terminal event ends the iteration at once, while the body stays open.
+
+    The body is dropped after ``drain``.
+    """
     server = serve("linger-after-done")
     patient, brief = connect(limits=Limits(drain=LONG)), connect(limits=Limits(drain=LIMIT))
     outcome = stream(patient, endpoint(server, shape))
@@ -45,7 +51,10 @@ def test_without_drain_the_connection_is_dropped_at_the_end(serve: Serve, connec
 
 @pytest.mark.parametrize("finish", [LIMIT, 2 * LIMIT])
 def test_a_finish_without_done_is_a_success_after_its_limit(serve: Serve, connect: Connect, finish: float) -> None:
-    """``finish_reason`` without ``[DONE]`` makes the caller wait for ``finish`` and no longer, pings or not."""
+    """``finish_reason`` without ``[DONE]`` makes the caller wait for ``finish`` and no longer.
+
+    Pings do not prolong the wait.
+    """
     server = serve(f"finish-without-done:every={BEAT}")
     outcome = stream(connect(limits=Limits(finish=finish, stale=LONG)), server.chat_url)
     assert outcome.done().end == "finish"
@@ -81,7 +90,10 @@ def test_an_empty_answer_is_recorded_as_empty(serve: Serve, connect: Connect, sh
 
 
 def test_collect_makes_an_error_of_an_empty_answer(serve: Serve, connect: Connect) -> None:
-    """``collect`` has nothing to return for an empty answer, so it raises ``EmptyStream``, and does not ask again."""
+    """``collect`` has nothing to return for an empty answer, so it raises ``EmptyStream``.
+
+    The request is not sent again.
+    """
     server = serve("lifecycle-then-terminal")
     error = collect(connect(), server.chat_url).failed(llmwatch.EmptyStream)
     assert not error.retryable
@@ -121,7 +133,10 @@ def _gated(framing: steps.Framing, together: bool) -> Script:
 def test_events_come_as_soon_as_they_are_sent(
     serve: Serve, connect: Connect, framing: steps.Framing, together: bool, shape: str
 ) -> None:
-    """Events are delivered while the body is still open, whatever its framing and however writes cut it up."""
+    """Events are delivered while the body is still open.
+
+    This holds for every framing, and however writes cut the body up.
+    """
     server = serve(_gated(framing, together))
     seen = ""
 
@@ -174,7 +189,10 @@ def test_compressed_events_come_promptly(serve: Serve, connect: Connect) -> None
 
 
 def test_a_terminal_event_read_before_the_expiry_wins(serve: Serve, connect: Connect) -> None:
-    """A terminal event that comes within the limit is a success, however long afterwards the caller takes it."""
+    """A terminal event that comes within the limit is a success.
+
+    The caller may take it long afterwards.
+    """
     server = serve("late-terminal")
 
     def take(event: Event) -> None:
@@ -189,7 +207,10 @@ def test_a_terminal_event_read_before_the_expiry_wins(serve: Serve, connect: Con
 
 
 def test_a_terminal_event_that_races_the_kill_gives_success_or_time_out(serve: Serve, connect: Connect) -> None:
-    """When the terminal event and the expiry meet, a call is a whole success or a plain time-out, never a mixture."""
+    """A call whose terminal event meets the expiry is a whole success or a plain time-out.
+
+    It is never a mixture.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         *blocks, last = context.whole()
@@ -212,7 +233,10 @@ def test_a_terminal_event_that_races_the_kill_gives_success_or_time_out(serve: S
 
 
 def test_closing_after_the_terminal_event_is_a_success(serve: Serve, connect: Connect) -> None:
-    """A caller that leaves the block with the terminal event in hand has a complete answer, and the record says so."""
+    """A caller that leaves the block with the terminal event in hand has a complete answer.
+
+    The record says so.
+    """
     server = serve()
     records = []
     client = connect(sinks=[records.append])
@@ -231,7 +255,10 @@ def test_closing_after_the_terminal_event_is_a_success(serve: Serve, connect: Co
 def test_a_connection_is_reused_right_after_the_terminal_event(
     serve: Serve, connect: Connect, framing: steps.Framing, how: str
 ) -> None:
-    """A call that follows at once takes over the connection of the one before, although its body's end was unread."""
+    """A call that follows at once takes over the connection of the one before.
+
+    The end of the earlier body was unread.
+    """
     server = serve(framing=framing)
     client = connect()
     for _ in range(10):
@@ -262,7 +289,10 @@ def test_closing_in_the_middle_shuts_the_connection(serve: Serve, connect: Conne
 
 
 def test_the_shortcuts_use_one_default_client(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The module's own ``stream``, ``collect`` and ``request`` answer as a client's do, on one connection."""
+    """The module's own ``stream``, ``collect`` and ``request`` answer as a client's do.
+
+    They use one connection.
+    """
     server = serve()
     # The real one lives as long as the process, and its idle connection with it.
     monkeypatch.setattr(shortcuts, "Client", connect)

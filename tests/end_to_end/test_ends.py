@@ -31,7 +31,10 @@ CUTS = ("cut", "reset")
 
 
 def settings(end: str) -> dict[str, Any]:
-    """Only a body that stays open is waited for until a limit expires; every other end is there to be seen."""
+    """The settings under which only a body that stays open is waited for until a limit expires.
+
+    Every other end is there to be seen.
+    """
     last = LIMIT if end == "open" else LONG
     return {"limits": Limits(finish=last, drain=last, stale=LONG, progress=LONG), "retry": Retry.none()}
 

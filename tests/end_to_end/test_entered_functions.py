@@ -32,7 +32,9 @@ EVENTS = (
 
 
 def test_a_streamed_call_enters_few_functions(serve: Serve) -> None:
-    """A streamed call enters at most ``MOST_ENTERED`` functions of the package, in at most ``MOST_MODULES`` modules.
+    """A streamed call enters at most ``MOST_ENTERED`` functions of the package.
+
+    These functions are in at most ``MOST_MODULES`` modules.
 
     The call is a Chat Completions stream of five events, read to its end through :meth:`llmwatch.Client.stream` on a
     connection that the call before has left in the pool, without retries, sinks or notices. Each event comes in a

@@ -56,8 +56,9 @@ BESIDE = {
 
 @pytest.mark.parametrize("dialect", BESIDE)
 def test_text_beside_an_error_is_delivered_after_content(serve: Serve, connect: Connect, dialect: str) -> None:
-    """Text in the error's event is delivered behind earlier content; as the first of the answer it is not, and the
-    request may be resent.
+    """Text in the error's event is delivered behind earlier content.
+
+    As the first text of the answer it is not delivered, and the request may be resent.
     """
     before, bad = BESIDE[dialect]
     kind = "application/x-ndjson" if dialect == "ndjson" else "text/event-stream"

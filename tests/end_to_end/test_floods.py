@@ -1,4 +1,7 @@
-"""Providers, or proxies in a loop, that send as fast as can be read: no limit stands still for our own work."""
+"""Providers, or proxies in a loop, that send as fast as the library can read.
+
+No limit stands still for the library's own work.
+"""
 
 from __future__ import annotations
 
@@ -122,7 +125,10 @@ def test_a_flood_of_keep_alives_ends_in_every_dialect(serve: Serve, shape: str) 
 
 
 def test_a_crowd_of_floods_ends_in_time(serve: Serve) -> None:
-    """Twenty at once share the interpreter, and each limit counts that as well: none believes that less time passed."""
+    """Twenty floods at once share the interpreter, and each limit counts that time as well.
+
+    No call reports less time than has passed.
+    """
     server = serve("flood-content")
 
     def call() -> tuple[float, WatchTimeout]:

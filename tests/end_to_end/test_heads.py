@@ -1,4 +1,7 @@
-"""Heads of responses: one that is cut is no response, and whatever else a server may write for one is."""
+"""Heads of responses: a head that is cut is no response.
+
+Whatever else a server may write for a head is a response.
+"""
 
 from __future__ import annotations
 
@@ -82,8 +85,9 @@ ENTRY_POINTS = pytest.mark.parametrize("post", [_session, _streamed, _mounted, _
 @ENTRY_POINTS
 @pytest.mark.parametrize("head", CUT)
 def test_a_cut_head_is_no_response(serve: Serve, head: str, post: Post) -> None:
-    """A POST that is no model call fails as lost when its headers are cut, and is not resent; a streaming model call is
-    resent.
+    """A POST that is no model call fails as lost when its headers are cut, and is not resent.
+
+    A streaming model call is resent.
     """
     server = serve(_saying(CUT[head]))
     with pytest.raises((requests.ConnectionError, httpx.TransportError, httpx2.TransportError)) as caught:

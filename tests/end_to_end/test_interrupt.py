@@ -24,8 +24,10 @@ PLACES: dict[str, list[dict[str, Any]]] = {
 
 
 def test_ctrl_c_is_raised_at_once_and_ends_the_call(serve: Serve) -> None:
-    """Wherever a call waits ``KeyboardInterrupt`` comes within 0.2 s in the best of a few tries, the connection is
-    shut and nothing more is sent; the process can go on with other calls, and exits in good order.
+    """``KeyboardInterrupt`` comes within 0.2 s wherever a call waits, in the best of a few tries.
+
+    The connection is shut and nothing more is sent. The process can go on with other calls, and exits in good
+    order.
     """
     servers = {script: serve(script) for script in PLACES}
     waits: dict[str, list[float]] = {script: [] for script in PLACES}
@@ -58,7 +60,10 @@ def test_ctrl_c_is_raised_at_once_and_ends_the_call(serve: Serve) -> None:
 
 
 def test_a_signal_handler_may_close_the_client(serve: Serve) -> None:
-    """A handler that interrupts the making of a call can close the client: no deadlock, and nothing is sent."""
+    """A handler that interrupts the making of a call can close the client.
+
+    There is no deadlock, and nothing is sent.
+    """
     server = serve()
     with child("is_signalled", url=server.chat_url) as one:
         assert one.says(PATIENCE) == {"by": "lifecycle"}

@@ -20,7 +20,10 @@ ANNOUNCED = {"openai-responses": "response.created", "anthropic": "message_start
 
 
 def test_a_comment_or_half_an_event_turns_silence_into_stale(serve: Serve, connect: Connect) -> None:
-    """After one comment or half an event the silence counts as ``stale``, and nothing keeps it from being resent."""
+    """The silence after one comment or half an event counts as ``stale``.
+
+    Nothing keeps the request from being resent.
+    """
     client = connect(limits=Limits(ttfb=LONG, stale=LIMIT))
     cells = [(what, shape, serve(f"comment-then-silent:what={what}", "healthy")) for what in WHATS for shape in SHAPES]
     outcomes = together(partial(stream, client, endpoint(server, shape)) for _, shape, server in cells)
@@ -44,7 +47,10 @@ def test_with_first_event_set_that_limit_counts(serve: Serve, connect: Connect) 
 
 
 def test_any_event_ends_first_event(serve: Serve, connect: Connect) -> None:
-    """A lifecycle event is an event: ``first_event`` ends with it, and ``first_content`` goes on counting."""
+    """A lifecycle event is an event: ``first_event`` ends with it.
+
+    ``first_content`` goes on counting.
+    """
     server = serve(f"lifecycle-only:every={PULSE}")
     limits = Limits(first_event=LIMIT, first_content=2 * LIMIT)
     outcome = stream(connect(limits=limits), server.messages_url)
@@ -52,7 +58,10 @@ def test_any_event_ends_first_event(serve: Serve, connect: Connect) -> None:
 
 
 def test_keepalives_alone_end_at_first_content(serve: Serve, connect: Connect) -> None:
-    """Keep-alives of every kind, for ever, are ended by ``first_content`` and by no limit for silence; no resend."""
+    """Keep-alives of every kind, for ever, are ended by ``first_content``.
+
+    No limit for silence ends them, and the request is not resent.
+    """
     kinds = [
         ("openai-chat", "comment"),
         ("openai-chat", "blank"),
@@ -73,7 +82,7 @@ def test_keepalives_alone_end_at_first_content(serve: Serve, connect: Connect) -
 
 
 def test_slow_but_alive_can_be_resent_by_choice(serve: Serve, connect: Connect) -> None:
-    """``slow_but_alive=True`` sends the request again although the first attempt still showed signs of life."""
+    """``slow_but_alive=True`` resends a request whose first attempt still showed signs of life."""
     server = serve(f"keepalive-only:every={PULSE}", "healthy")
     client = connect(limits=Limits(first_content=LIMIT), retry=Retry(backoff=0, slow_but_alive=True))
     outcome = stream(client, server.chat_url)
@@ -83,7 +92,10 @@ def test_slow_but_alive_can_be_resent_by_choice(serve: Serve, connect: Connect) 
 
 
 def test_lifecycle_events_alone_end_at_first_content(serve: Serve, connect: Connect) -> None:
-    """An answer that is announced and never begins is ended by ``first_content``; nothing of it is delivered."""
+    """An answer that is announced and never begins is ended by ``first_content``.
+
+    Nothing of it is delivered.
+    """
     server = serve(f"lifecycle-only:every={PULSE},kind=ping")
     client = connect(limits=Limits(first_content=LIMIT))
     for outcome in together(partial(stream, client, endpoint(server, shape)) for shape in ANNOUNCED):
@@ -97,7 +109,10 @@ def test_lifecycle_events_alone_end_at_first_content(serve: Serve, connect: Conn
 
 
 def test_what_is_held_back_is_delivered_once_and_of_one_attempt(serve: Serve, connect: Connect) -> None:
-    """After a resend the lifecycle events come once, in order, before the content, and none is of the lost attempt."""
+    """The lifecycle events come once after a resend, in order, before the content.
+
+    None is of the lost attempt.
+    """
     client = connect(limits=Limits(first_content=LIMIT), retry=Retry(backoff=0, slow_but_alive=True))
     servers = {shape: serve(f"lifecycle-only:every={PULSE},kind=ping", "healthy") for shape in ANNOUNCED}
     outcomes = together(partial(stream, client, endpoint(server, shape)) for shape, server in servers.items())

@@ -30,8 +30,9 @@ ONCE = Retry(max_attempts=1, breaker=0)
 def test_a_kill_comes_within_50_ms_of_its_limit(
     serve: Serve, connect: Connect, script: str, limits: Limits, since: str
 ) -> None:
-    """The best of a few tries is within 50 ms, by the record and by the caller's own watch, before the first byte and
-    in the middle of a stream; none is ever early.
+    """The best of a few tries is within 50 ms, by the record and by the caller's own watch.
+
+    This holds before the first byte and in the middle of a stream. No kill is ever early.
     """
     server = serve(script)
     client = connect(limits=limits, retry=ONCE)
@@ -51,8 +52,9 @@ def test_a_kill_comes_within_50_ms_of_its_limit(
 
 
 def test_a_hundred_silent_streams_are_killed_on_time(serve: Serve, connect: Connect) -> None:
-    """A hundred streams are silent at once: half of them are killed within 50 ms in the best of a few tries, by one
-    supervisor.
+    """Half of a hundred silent streams are killed within 50 ms, in the best of a few tries.
+
+    All hundred are silent at once, and one supervisor kills them.
     """
     server = serve("silent")
     client = connect(limits=Limits(ttfb=3 * LIMIT), retry=ONCE)
@@ -72,8 +74,9 @@ def test_a_hundred_silent_streams_are_killed_on_time(serve: Serve, connect: Conn
 
 
 def test_two_hundred_kills_leave_nothing_behind(serve: Serve, connect: Connect) -> None:
-    """After 200 kills, in several phases, no worker, orphan or descriptor is left, and the server has seen all of
-    them go.
+    """Two hundred kills, in several phases, leave no worker, orphan or descriptor.
+
+    The server has seen every connection closed.
     """
     scripts = ["silent", "headers-then-silent", "stall-after-content", "keepalive-only"]
     servers = [serve(script) for script in scripts]

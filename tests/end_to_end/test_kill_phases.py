@@ -35,8 +35,10 @@ def _id(place: tuple[str, bool, str, str]) -> str:
 def test_a_kill_frees_caller_and_worker_in_every_phase(
     connect: Connect, server_tls: ssl.SSLContext, bundle: str, where: str
 ) -> None:
-    """Wherever a call is stuck, on every way there, its caller is free at the limit, the worker is gone within a
-    second, and nothing came out.
+    """The caller of a stuck call is free at the limit, wherever the call is stuck.
+
+    This holds on every way to that place. The worker is gone within a second, and only what the server had said
+    came out.
     """
     with contextlib.ExitStack() as stack:
         scenes = [
@@ -89,8 +91,9 @@ def test_a_cancellation_frees_caller_and_worker_in_every_phase(
     place: tuple[str, bool, steps.Framing, str],
     by: str,
 ) -> None:
-    """Wherever a call is stuck, with no limit in sight, a token or ``Client.close()`` of another thread ends it at
-    once.
+    """A token or ``Client.close()`` of another thread ends a stuck call at once.
+
+    This holds wherever the call is stuck, with no limit in sight.
     """
     where, secure, framing, proxy = place
     with scene(where, server_tls if secure else None, bundle, framing=framing, proxy=proxy) as stuck:

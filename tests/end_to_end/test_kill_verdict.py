@@ -40,7 +40,10 @@ def _url(server: Any, shape: str) -> str:
 def test_a_kill_is_never_a_success(
     serve: Serve, connect: Connect, server_tls: ssl.SSLContext, bundle: str, shape: str
 ) -> None:
-    """In any framing, plain or TLS, a kill is a time-out, even if the end of the connection is a proper end."""
+    """A kill is a time-out in any framing, plain or TLS.
+
+    This holds even if the end of the connection is a proper end.
+    """
     client = connect(limits=Limits(stale=LIMIT), dialect=shape)
     servers = _stalling(serve, server_tls)
     outcomes = together(partial(stream, client, _url(server, shape), verify=bundle) for server in servers)

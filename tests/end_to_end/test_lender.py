@@ -1,4 +1,7 @@
-"""A session that lends its settings: headers, auth, cookies, params, hooks, verify, proxies; it stays as it was."""
+"""A session that lends headers, auth, cookies, params, hooks, verify and proxies.
+
+The session stays as it was.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ colour: contextvars.ContextVar[str] = contextvars.ContextVar("colour", default="
 def test_a_session_lends_headers_auth_cookies_and_params(
     serve: Serve, connect: Connect, lender: requests.Session, entry_point: Any
 ) -> None:
-    """Headers, auth, cookies and params of the session go out with every call, the call's own beside them."""
+    """Headers, auth, cookies and params of the session go out with every call.
+
+    The call's own go out beside them.
+    """
     server = serve()
     lender.headers["X-Team"] = "blue"
     lender.auth = ("user", "pass")
@@ -165,7 +171,10 @@ def test_the_callers_context_is_not_changed_by_the_worker(serve: Serve, connect:
 
 @pytest.mark.parametrize("where", ["auth", "hook"])
 def test_an_exception_of_the_users_code_comes_out_as_it_is(serve: Serve, connect: Connect, where: str) -> None:
-    """An exception of an auth callable or a hook reaches the caller unchanged, and ends the call without a resend."""
+    """An exception of an auth callable or a hook reaches the caller unchanged.
+
+    The exception ends the call without a resend.
+    """
     server, records = serve(), []
 
     class Broken(Exception):
@@ -185,7 +194,10 @@ def test_an_exception_of_the_users_code_comes_out_as_it_is(serve: Serve, connect
 
 
 def test_an_auth_that_hangs_is_cut_at_connect(serve: Serve, connect: Connect) -> None:
-    """Fetching a token belongs to ``connect``: the caller is free at the limit, and what comes late is not sent."""
+    """Fetching a token belongs to ``connect``: the caller is free at the limit.
+
+    What the auth callable returns late is not sent.
+    """
     server, release = serve(), threading.Event()
 
     def hangs(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -232,8 +244,9 @@ def _digest(context: Context) -> Iterator[steps.Step]:
 def test_a_digest_challenge_is_answered_within_a_streams_limits(
     serve: Serve, connect: Connect, entry_point: Any
 ) -> None:
-    """Digest authentication sends two requests; the stream that follows has a stream's limits, not those of an error
-    body.
+    """Digest authentication sends two requests.
+
+    The stream that follows has a stream's limits, not those of an error body.
     """
     server = serve(Script(name="digest", description="asks for digest authentication", play=_digest), framing="close")
     outcome = entry_point(connect(limits=Limits(stale=8 * LIMIT)), server.chat_url, auth=HTTPDigestAuth("u", "p"))

@@ -34,7 +34,10 @@ def test_zero_turns_ttfb_off_and_the_next_limit_counts(
 
 
 def test_silence_falls_to_whichever_limit_is_left(serve: Serve, connect: Connect) -> None:
-    """With ``ttfb`` off a silent call ends at the next limit that is on, ``total`` and ``deadline`` included."""
+    """A silent call with ``ttfb`` off ends at the next limit that is on.
+
+    ``total`` and ``deadline`` are among these limits.
+    """
     server = serve("silent")
     left: dict[str, dict[str, float]] = {
         "total": {"ttfb": 0, "first_content": 0, "total": LIMIT},
@@ -86,7 +89,10 @@ def test_the_deadline_spans_attempts_and_waits(serve: Serve, connect: Connect) -
 
 
 def test_no_wait_goes_beyond_the_deadline(serve: Serve, connect: Connect) -> None:
-    """A back-off that would end after the deadline does not begin: the attempt's own error is raised at once."""
+    """A back-off that would end after the deadline does not begin.
+
+    The attempt's own error is raised at once.
+    """
     server = serve("status:status=503")
     client = connect(limits=Limits(deadline=LONG), retry=Retry(backoff=16 * LONG, max_backoff=0), random=lambda: 0.5)
     outcome = stream(client, server.chat_url)
@@ -158,7 +164,10 @@ def test_requests_timeout_raises_no_limit(serve: Serve, connect: Connect) -> Non
 
 
 def test_requests_timeout_can_be_set_aside(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the client's argument or by the environment: a call whose ``timeout=`` is too short gets its answer."""
+    """A call whose ``timeout=`` is too short gets its answer when that time-out is set aside.
+
+    The client's argument or the environment sets it aside.
+    """
     server = serve(f"late-headers:after={2 * LIMIT}")
     stream(connect(override_timeouts=True), server.chat_url, timeout=LIMIT).done()
     monkeypatch.setenv("LLMWATCH_OVERRIDE_TIMEOUTS", "1")
@@ -169,8 +178,9 @@ def test_requests_timeout_can_be_set_aside(serve: Serve, connect: Connect, monke
 def test_precedence_is_call_client_environment_profile(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The call's limit beats the client's, that beats the environment's, that beats the profile's; read at every
-    call.
+    """The call's limit beats the client's, the environment's and the profile's, in this order.
+
+    The environment is read at every call.
     """
     server = serve("silent")
     plain, settled = connect(retry=Retry.none()), connect(retry=Retry.none(), limits=Limits(ttfb=1.25 * LIMIT))
@@ -216,7 +226,10 @@ _LIMITS = {
 
 
 def test_the_messages_of_the_limits_differ_and_name_what_to_change(serve: Serve, connect: Connect) -> None:
-    """Each limit's message is one of its own, names the host, the limit's length, its field and its variable."""
+    """Each limit has a message of its own.
+
+    The message names the host, the limit's length, its field and its variable.
+    """
     said: dict[str, str] = {}
     with blackhole() as (host, port):
         servers = {limit: serve(script) if script else None for limit, (script, _) in _LIMITS.items()}

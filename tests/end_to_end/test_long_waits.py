@@ -1,4 +1,7 @@
-"""Waits of minutes, on a clock that only the test moves: what the defaults and the single knob let live."""
+"""Waits of minutes that the defaults and the single knob allow.
+
+They pass on a clock that only the test moves.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +33,9 @@ def _until(manual: ManualTime, limit: str, texts: int = 0) -> None:
 def test_the_single_knob_keeps_a_long_prefill_alive(
     serve: Serve, connect: Connect, manual: ManualTime, monkeypatch: pytest.MonkeyPatch, knob: str
 ) -> None:
-    """900 keeps a prefill of 400 s alive that the default limit kills, set in the call, in the client, in the
-    environment.
+    """A single knob of 900 keeps a prefill of 400 s alive that the default limit kills.
+
+    The knob is set in the call, in the client or in the environment.
     """
     server = serve("silent", late())
     single = Limits.single(900)
@@ -61,8 +65,9 @@ def test_the_single_knob_keeps_a_long_prefill_alive(
 def test_the_single_knob_is_the_value_of_four_limits(
     serve: Serve, connect: Connect, manual: ManualTime, name: str, single: float
 ) -> None:
-    """Below the defaults and above them: each of the four limits lasts as long as the single knob says, and no
-    longer.
+    """Each of the four limits lasts as long as the single knob says, and no longer.
+
+    This holds below the defaults and above them.
     """
     script = {"ttfb": "silent", "first_content": "comment-then-silent"}.get(name, "stall-after-content:tokens=3")
     server = serve(script)
@@ -107,8 +112,9 @@ def test_a_specific_limit_beats_the_single_knob(serve: Serve, connect: Connect, 
 def test_the_defaults_wait_for_reported_first_bytes(
     serve: Serve, connect: Connect, manual: ManualTime, profile: str, tokens: int, silence: float
 ) -> None:
-    """A first byte that comes as late as people report, for a prompt of that size, is waited for by the default
-    limits.
+    """The default limits wait for a first byte that comes as late as people report.
+
+    The prompts have the sizes that go with those reports.
     """
     server = serve(late())
     client = manual.on(connect(profile=profile, retry=Retry.none()))
@@ -126,7 +132,10 @@ def test_the_defaults_wait_for_reported_first_bytes(
 
 @pytest.mark.parametrize("gap", [32, 91, 329])
 def test_the_defaults_wait_for_reported_gaps(serve: Serve, connect: Connect, manual: ManualTime, gap: float) -> None:
-    """A gap in a healthy stream as long as people report is survived by the default limits, and is in the record."""
+    """A gap in a healthy stream as long as people report is survived by the default limits.
+
+    The gap is in the record.
+    """
     server = serve(gated(3))
     waiting = in_thread(stream, manual.on(connect(profile="hosted", retry=Retry.none())), server.chat_url)
     server.wait_for_requests(1)
@@ -143,7 +152,10 @@ def test_the_defaults_wait_for_reported_gaps(serve: Serve, connect: Connect, man
 def test_a_gap_just_under_the_limit_is_survived_and_remembered(
     serve: Serve, connect: Connect, manual: ManualTime
 ) -> None:
-    """A gap a tenth of a second below ``stale`` and ``progress`` ends no call, and is the longest gap in the record."""
+    """A gap a tenth of a second below ``stale`` and ``progress`` ends no call.
+
+    It is the longest gap in the record.
+    """
     server = serve(gated(3))
     client = manual.on(connect(limits=Limits(stale=30, progress=30), retry=Retry.none()))
     waiting = in_thread(stream, client, server.chat_url)
@@ -159,8 +171,9 @@ def test_a_gap_just_under_the_limit_is_survived_and_remembered(
 
 
 def test_patience_doubles_a_default_and_no_explicit_limit(serve: Serve, connect: Connect, manual: ManualTime) -> None:
-    """After a kill before the first content the default ``ttfb`` is 120, 240, 480 s; an explicit one is the same
-    every time.
+    """The default ``ttfb`` doubles after a kill before the first content: 120, 240, 480 s.
+
+    An explicit limit is the same every time.
     """
     server = serve("silent")
     client = manual.on(connect(profile="hosted", retry=Retry(backoff=0)))

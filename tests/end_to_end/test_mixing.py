@@ -24,7 +24,10 @@ def _answer(text: str) -> bytes:
 
 @pytest.mark.parametrize("entry_point", [stream, request])
 def test_interim_responses_are_not_the_answer(serve: Serve, connect: Connect, entry_point: object) -> None:
-    """102 and 103 come before the final response, any number of them, and the answer is that of its own call."""
+    """Interim responses come before the final response, any number of them.
+
+    They have status 102 or 103. The answer is that of its own call.
+    """
     interim = HINTS * 3 + b"HTTP/1.1 102 Processing\r\n\r\n"
     scripts = [Script.of(f"hints-{word}", steps.Send(interim + _answer(word))) for word in ("one", "two")]
     # The server closes after a script of bytes alone, at a moment that is its own.

@@ -107,7 +107,10 @@ def test_a_mocked_stream_without_its_end_is_truncated(connect: Connect, mocked: 
 
 
 def test_a_mocked_read_time_out_is_an_error_of_llmwatch(connect: Connect, mocked: responses.RequestsMock) -> None:
-    """A mock that raises requests' own time-out comes out as one of llmwatch's errors, with no foreign chain."""
+    """A mock that raises requests' own time-out comes out as one of llmwatch's errors.
+
+    The error has no foreign chain.
+    """
     mocked.post(URL, body=requests.exceptions.ReadTimeout("by the mock"))
     error = stream(connect(retry=Retry.none()), URL).error
     assert isinstance(error, llmwatch.LLMWatchError)

@@ -161,8 +161,10 @@ def in_stream(delay: str | None, *, before: bytes = b"", document: bool = False)
 @pytest.mark.parametrize("document", [False, True])
 @pytest.mark.parametrize("ask", ["stream", "collect"])
 def test_a_wait_named_inside_the_answer_is_attached_to_the_error(serve: Serve, ask: str, document: bool) -> None:
-    """A refusal in the stream's first event, or in a document with status 200, has its wait attached; without one it
-    has none.
+    """A wait that a refusal inside the answer names is attached to the error.
+
+    The refusal is in the stream's first event, or in a document with status 200. Without a named wait the error has
+    none.
     """
     for delay, seconds in ((f"{WAIT}s", pytest.approx(WAIT)), (None, None)):
         server = serve(in_stream(delay, document=document))

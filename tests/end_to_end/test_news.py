@@ -20,7 +20,10 @@ STEPS = 6
 
 
 def beats(*each: bytes) -> list[bytes | float]:
-    """Six events, each well within a limit after the one before: twice as long as the limit allows without news."""
+    """Six events, each well within a limit after the one before.
+
+    They take twice as long as the limit allows without news.
+    """
     return [piece for number in range(STEPS) for piece in (each[number % len(each)], LIMIT)]
 
 
@@ -91,8 +94,9 @@ def test_a_count_of_output_tokens_that_grows_is_progress(serve: Serve, connect: 
 def test_an_unknown_event_with_content_forbids_a_resend(
     serve: Serve, connect: Connect, delta: dict[str, Any], requests: int
 ) -> None:
-    """Part of the answer was handed over, so a cut behind it is not resent; an unknown event without content does not
-    forbid one.
+    """A cut behind an unknown event with content is not resent: part of the answer was handed over.
+
+    An unknown event without content does not forbid a resend.
     """
     for open_entry in (True, False):
         server = serve(rebuilt(chunk({"content": "", **delta}), end="cut"), rebuilt(END))

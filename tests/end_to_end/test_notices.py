@@ -65,8 +65,9 @@ def test_progress_takes_a_wait_notice_back(serve: Serve, connect: Connect) -> No
 
 
 def test_a_retry_is_told_before_its_wait(serve: Serve, connect: Connect) -> None:
-    """A retry notice says which attempt failed, of how many, why, what happened in it, and how long the wait will
-    be.
+    """A retry notice says which attempt failed, of how many, why, and what happened in it.
+
+    It also says how long the wait will be.
     """
     server, notices = serve("silent", "status:status=503", "healthy"), []
     client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(max_attempts=4, backoff=0.01), on_notice=notices.append)
@@ -135,7 +136,10 @@ def test_a_keyboard_interrupt_in_a_callback_ends_the_call(serve: Serve, connect:
 
 @pytest.mark.parametrize("entry_point", [stream, collect, request])
 def test_each_call_is_one_record_for_each_sink(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """Every sink gets every call's record once, when it is over, with the entry point that it came through."""
+    """Every sink gets every call's record once, when the call is over.
+
+    The record names the entry point that the call came through.
+    """
     server, one, other = serve(), [], []
     client = connect(sinks=[one.append, other.append])
     records = [entry_point(client, server.chat_url).done() for _ in range(3)]
@@ -147,7 +151,10 @@ def test_each_call_is_one_record_for_each_sink(serve: Serve, connect: Connect, e
 
 
 def test_the_timings_of_a_record_are_in_order(serve: Serve, connect: Connect) -> None:
-    """Queued, connected, sent, headers, first byte, event and content, last byte, end: none before the one before."""
+    """No timing of a record is earlier than the one before it.
+
+    The order is queued, connected, sent, headers, first byte, first event, first content, last byte, end.
+    """
     server = serve(gated(0))
     server.gate("rest").set()
     (attempt,) = stream(connect(), server.messages_url).done().attempts
@@ -176,7 +183,10 @@ def test_the_timings_of_a_record_are_in_order(serve: Serve, connect: Connect) ->
 def test_the_environment_names_an_incident_log(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """``LLMWATCH_INCIDENT_LOG`` gets a line for each call with a failed attempt, recovered or not, and for no other."""
+    """``LLMWATCH_INCIDENT_LOG`` gets a line for each call with a failed attempt, recovered or not.
+
+    It gets a line for no other call.
+    """
     log = tmp_path / "incidents.jsonl"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
     server = serve("healthy", "silent", "healthy", "stall-after-content", "healthy")
@@ -194,8 +204,9 @@ def test_the_environment_names_an_incident_log(
 def test_incidents_are_logged_with_their_fields(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """An incident is one line on the logger ``llmwatch``, at INFO if it was recovered and else at WARNING, with
-    fields.
+    """An incident is one line on the logger ``llmwatch``, with fields.
+
+    The level is INFO if the call was recovered, and else WARNING.
     """
     server = serve("silent", "healthy", "stall-after-content")
     client = connect(limits=Limits(ttfb=LIMIT, stale=LIMIT))

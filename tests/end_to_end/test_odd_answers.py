@@ -1,4 +1,7 @@
-"""Answers that are whole, or wrong, in a way that their framing does not show: through each entry point."""
+"""Answers that are whole, or wrong, in a way that their framing does not show.
+
+Each comes through each entry point.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +46,9 @@ def texts(found: dict[str, Came]) -> dict[str, Any]:
 @pytest.mark.parametrize("shape", SPOKEN)
 @pytest.mark.parametrize("tokens", [0, 3])
 def test_content_after_the_finish_reason_is_delivered(serve: Serve, shape: str, tokens: int) -> None:
-    """All of it is delivered, wherever the reason stood, though a connection that only drains would be closed
-    by then.
+    """All content is delivered, wherever the finish reason stood.
+
+    A connection that only drains would be closed by the time of the last content.
     """
     within = Limits(finish=LONG, drain=BEAT, ttfb=LONG, first_content=LONG, stale=LONG, progress=LONG)
     found = everywhere(serve, f"finish-then-more:tokens={tokens},delay={LIMIT}", shape, within)

@@ -58,8 +58,9 @@ def _many(count: int) -> Script:
 
 
 def test_only_the_time_with_the_caller_is_subtracted(serve: Serve, connect: Connect) -> None:
-    """A provider that goes silent while the caller is away is killed: only time in which no thread waited is
-    subtracted.
+    """A provider that goes silent while the caller is away is killed.
+
+    Only time in which no thread waited is subtracted.
     """
     server = serve("stall-after-content:tokens=4")
     made = connect(limits=Limits(stale=LIMIT)).stream("POST", server.chat_url, json=asking())

@@ -76,8 +76,9 @@ def test_a_dead_pooled_connection_gives_an_order_no_free_resend(serve: Serve, co
 
 
 def test_an_unsent_order_is_resent(serve: Serve, connect: Connect) -> None:
-    """A connection that does not come about is tried again, also by ``on_retry`` elsewhere, and there it is sent once,
-    although the hook has given it another body.
+    """A connection that does not come about is tried again, also elsewhere by ``on_retry``.
+
+    There the request is sent once, although the hook has given it another body.
     """
     server = serve("reset-before-response", "healthy")
     changes = {"url": server.url + "/api/orders", "json": {"amount": 6}}
@@ -108,7 +109,10 @@ def test_an_idempotent_method_is_sent_again(serve: Serve, connect: Connect, meth
 
 
 def test_a_model_call_is_sent_again(serve: Serve, connect: Connect) -> None:
-    """A request that names a model and holds a prompt is a model call at any URL; other requests can be registered."""
+    """A request that names a model and holds a prompt is a model call at any URL.
+
+    Other requests can be registered.
+    """
     server = serve("status:status=503", "healthy", "status:status=503", "healthy")
     _ask(connect(), "POST", server.url + "/own", json=asking(stream=False)).done("recovered")
     llmwatch.register_model_url("/api/generate")

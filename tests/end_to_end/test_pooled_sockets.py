@@ -23,7 +23,10 @@ ENTRY_POINTS = [stream, collect, request]
 def test_a_dead_pooled_connection_gets_one_free_resend_at_once(
     serve: Serve, connect: Connect, script: str, entry_point: object
 ) -> None:
-    """A pooled connection that is lost at once is replaced at once, without a back-off and outside ``max_attempts``."""
+    """A pooled connection that is lost at once is replaced at once, without a back-off.
+
+    The resend does not count towards ``max_attempts``.
+    """
     server = serve("healthy", script, "healthy")
     client = connect(retry=Retry(max_attempts=1, backoff=30, max_backoff=30))
     entry_point(client, server.chat_url).done()
@@ -40,7 +43,10 @@ def test_a_dead_pooled_connection_gets_one_free_resend_at_once(
 
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 def test_at_most_one_request_more_than_max_attempts(serve: Serve, connect: Connect, entry_point: object) -> None:
-    """When every attempt is reset, a call that began on a pooled connection makes four requests and no more."""
+    """A call that began on a pooled connection makes four requests and no more.
+
+    Every attempt of it is reset, and ``max_attempts`` is three.
+    """
     server = serve("healthy", "reset-before-response")
     client = connect(retry=Retry(max_attempts=3, backoff=0))
     entry_point(client, server.chat_url).done()
@@ -75,8 +81,9 @@ def test_a_reset_of_a_fresh_connection_is_an_ordinary_retry(serve: Serve, connec
 def test_a_late_reset_of_a_pooled_connection_gets_no_free_resend(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A pooled connection that is lost more than five seconds (shortened here) after the request gets an ordinary
-    retry.
+    """A pooled connection that is lost late gets an ordinary retry.
+
+    Late is more than five seconds (shortened here) after the request.
     """
     assert decision.FREE_RESEND_WITHIN == 5.0
     monkeypatch.setattr(decision, "FREE_RESEND_WITHIN", LIMIT)
@@ -94,7 +101,10 @@ def test_a_late_reset_of_a_pooled_connection_gets_no_free_resend(
 
 
 def test_tools_with_side_effects_allow_no_free_resend(serve: Serve, connect: Connect) -> None:
-    """A dead pooled connection is no proof that nothing arrived: unknown tools still ask for a person's word."""
+    """A dead pooled connection is no proof that nothing arrived.
+
+    Unknown tools still ask for a person's word.
+    """
     server = serve("healthy", "reset-before-response", "healthy")
     client = connect()
     stream(client, server.chat_url).done()
@@ -109,8 +119,9 @@ def test_tools_with_side_effects_allow_no_free_resend(serve: Serve, connect: Con
 def test_a_pooled_connection_that_idled_too_long_is_not_reused(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, keepalive: object
 ) -> None:
-    """``keepalive=0`` never reuses a connection, by argument and by the environment; the record says that it is
-    fresh.
+    """``keepalive=0`` never reuses a connection, by argument and by the environment.
+
+    The record says that the connection is fresh.
     """
     server = serve()
     if keepalive == "environment":
@@ -138,7 +149,10 @@ def test_the_keep_alive_limit_decides(serve: Serve, connect: Connect) -> None:
 
 
 def test_the_time_between_two_calls_is_in_the_record(serve: Serve, connect: Connect) -> None:
-    """The record of a call says how long before it, start to start, the client's previous call to that origin was."""
+    """The record of a call says how long ago the client's previous call to that origin was.
+
+    The time counts from start to start.
+    """
     server, other = serve(f"healthy:delay={BEAT / 4}"), serve()
     client = connect()
     first = stream(client, server.chat_url)

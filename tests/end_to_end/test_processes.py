@@ -17,8 +17,10 @@ from tests.end_to_end.times import FREE, LIMIT, LONG, STOPPED
 
 
 def test_a_stopped_process_keeps_streams_with_waiting_bytes(serve: Serve) -> None:
-    """A process that is stopped for longer than its limits goes on with the answers that came meanwhile, whatever it
-    waited for; a stream for which nothing came gets a second of grace, and then its limit holds.
+    """A process that is stopped for longer than its limits goes on with the answers that came meanwhile.
+
+    This holds whatever the process waited for. A stream for which nothing came gets a second of grace, and then its
+    limit holds.
     """
     waiting, reading, generating, stalled = (
         serve(late()),
@@ -79,8 +81,9 @@ def test_importing_and_making_a_client_starts_no_thread() -> None:
 
 
 def test_a_fork_leaves_the_stream_to_the_parent(serve: Serve) -> None:
-    """After a fork the child's own calls are watched and its inherited stream is over, by whichever exit it leaves;
-    the parent's goes on to its end.
+    """The child's own calls are watched after a fork, and its inherited stream is over.
+
+    This holds for every exit by which the child leaves. The parent's stream goes on to its end.
     """
     streaming, silent, healthy = serve(gated(3)), serve("silent"), serve()
     with child(

@@ -1,4 +1,7 @@
-"""A proxy that wants credentials: it is the proxy that says so, and what it was given is not repeated."""
+"""A proxy that wants credentials: the error says that the proxy wants them.
+
+The credentials that the proxy got are not repeated.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +48,9 @@ def _collected(url: str, proxies: dict[str, str]) -> Any:
 
 
 def test_a_407_without_a_tunnel_is_the_proxys() -> None:
-    """The proxy answers in place of the server: the error names the proxy, and says that the request went no
-    further.
+    """The error names the proxy when the proxy answers in place of the server.
+
+    It says that the request went no further.
     """
     with FaultServer(_answer(407, f"{USER} may not, nor {BASIC}")) as proxy:
         error = caught(ProviderError, _collected, f"http://{HOST}/v1/chat/completions", _proxied(proxy))
@@ -90,7 +94,10 @@ def test_a_status_of_a_connect_is_the_proxys(status: int) -> None:
 
 @each("install", [False, True])
 def test_a_session_hands_the_407_on(install: bool) -> None:
-    """Through a session it is a response, as with plain requests, and a CONNECT's is a ProxyError that names it."""
+    """A 407 is a response through a session, as with plain requests.
+
+    A CONNECT's 407 is a ``ProxyError`` that names the proxy.
+    """
     with FaultServer(_answer(407)) as server, ProxyServer("refuse", status=407) as proxy:
         with requests.Session() if install else llmwatch.Session(retry=RETRY) as session:
             if install:

@@ -1,4 +1,7 @@
-"""Redirects of every kind: known by their head alone, bounded in number and in what is read, and never silent."""
+"""Redirects of every kind are known by their head alone and never silent.
+
+They are bounded in number and in what is read.
+"""
 
 from __future__ import annotations
 
@@ -113,7 +116,10 @@ def test_a_redirect_without_a_body_keeps_its_connection(serve: Serve, connect: C
 def test_the_body_of_a_redirect_that_is_returned_is_bounded(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, body: str
 ) -> None:
-    """A plain call returns the redirect of a POST with what of its body comes within the time of an error's."""
+    """A plain call returns the redirect of a POST with the part of its body that comes in time.
+
+    The time is that of an error's body.
+    """
     monkeypatch.setattr(machine, "ERROR_BODY", 2 * LIMIT)
     server = serve(_to("/elsewhere", 302, body))
     outcome = request(connect(limits=Limits(ttfb=LIMIT, stale=0)), server.chat_url)
@@ -206,7 +212,10 @@ def test_a_hooks_url_does_not_reset_the_number_of_redirects(serve: Serve, connec
 
 
 def test_a_get_is_followed_as_often_as_its_session_allows(serve: Serve, connect: Connect) -> None:
-    """``max_redirects`` of the lent session ends a circle with ``ProviderError``, after exactly so many requests."""
+    """``max_redirects`` of the lent session ends a circle with ``ProviderError``.
+
+    The client follows exactly so many redirects.
+    """
     server = serve(_to("/v1/chat/completions", 302))
     with requests.Session() as lender:
         lender.max_redirects = 2
@@ -216,7 +225,10 @@ def test_a_get_is_followed_as_often_as_its_session_allows(serve: Serve, connect:
 
 
 def test_a_get_takes_no_credentials_to_another_host(serve: Serve, connect: Connect) -> None:
-    """``Authorization`` stays with its host, as in requests; the rest goes along, and the way is in the history."""
+    """``Authorization`` stays with its host, as in requests.
+
+    The other headers go along, and the way is in the history.
+    """
     there = serve("healthy")
     here = serve(_to("/on", 301), _to(f"http://localhost:{there.port}/v1/chat/completions", 302))
     outcome = _get(connect(), here.chat_url, headers={"Authorization": "Bearer one", "X-One": "1"})
@@ -239,8 +251,9 @@ def test_a_streamed_get_follows_redirects(serve: Serve, connect: Connect) -> Non
 
 
 def test_a_redirect_to_a_refusing_port_names_that_port(serve: Serve, connect: Connect) -> None:
-    """A GET that is redirected to a port that refuses is a failure to connect to that port; a connection that breaks
-    behind a redirect stays a cut.
+    """A GET that is redirected to a port that refuses is a failure to connect to that port.
+
+    A connection that breaks behind a redirect stays a cut.
     """
     client = connect()
     with refused_port() as port:

@@ -67,7 +67,10 @@ def _options(url: str, **more: Any) -> tuple[str, dict[str, Any]]:
 def test_no_secret_comes_out_of_a_failed_call(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, script: str
 ) -> None:
-    """Keys, passwords, query values and prompts are in no text of a failed call, whichever side repeats them."""
+    """Keys, passwords, query values and prompts are in no text of a failed call.
+
+    This holds whichever side repeats them.
+    """
     for entry_point in (stream, collect, request):
         server, told = serve(script), []
         client = connect(
@@ -91,7 +94,10 @@ def test_no_secret_comes_out_of_a_failed_call(
 def test_no_secret_comes_out_of_a_failure_to_connect(
     serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, server_tls: ssl.SSLContext
 ) -> None:
-    """Neither do they come out where no connection came about: refused, a certificate, a proxy, an unusable URL."""
+    """No secret comes out of a call whose connection does not come about.
+
+    The causes are a port that refuses, a certificate, a proxy and an unusable URL.
+    """
     secure = serve(tls=server_tls)
     with refused_port() as port:
         refused = f"http://127.0.0.1:{port}/"
@@ -131,8 +137,9 @@ def test_a_header_that_cannot_be_sent_keeps_its_secret(
 
 
 def test_the_records_of_good_calls_keep_no_content(serve: Serve, connect: Connect) -> None:
-    """The record of a successful call has counts and times, and no content of the prompt, the answer, a header or a
-    tool.
+    """The record of a successful call has counts and times, and no content.
+
+    This holds for content of the prompt, the answer, a header or a tool.
     """
     server, told = serve("tool-arguments-only:count=3,every=0"), []
     client = connect(sinks=[told.append])

@@ -1,6 +1,7 @@
-"""A secret that was sent is in no text of llmwatch, whichever side repeats it and wherever it came from.
+"""A secret that was sent is in no text of llmwatch.
 
-The servers here know no secret: they repeat every value that they got, in every place where words of theirs are kept.
+This holds whichever side repeats the secret and wherever it came from. The servers here know no secret: they repeat
+every value that they got, in every place where the library keeps words of theirs.
 """
 
 from __future__ import annotations
@@ -199,8 +200,10 @@ def _run(
 def test_no_sent_secret_is_in_an_error_or_record(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, place: str, entry_point: Any
 ) -> None:
-    """Values of headers, cookies, credentials and parameters, of the call or of the lent session, and names of tools
-    are masked in statuses, events, pages, redirects, encodings and bytes that are no HTTP, at every entry point.
+    """No value or name that was sent as a secret is in an error or a record, at every entry point.
+
+    Values of headers, cookies, credentials and parameters, of the call or of the lent session, and names of tools
+    are masked in statuses, events, pages, redirects, encodings and bytes that are no HTTP.
     """
     server = serve(_echoing(place))
     for source, make in SOURCES.items():

@@ -1,4 +1,7 @@
-"""Signals at random instants of calls of every entry point: what their handlers raise comes out as it is."""
+"""Signals at random instants of calls of every entry point.
+
+What their handlers raise comes out as it is.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ SEED = 11
 def test_an_exception_of_a_signal_handler_comes_out_and_leaves_no_trace(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """No exception is replaced or lost, no caller is stuck, no worker, thread or attempt is left, and the client is
-    usable afterwards.
+    """No exception is replaced or lost, and no caller is stuck.
+
+    No worker, thread or attempt is left, and the client is usable afterwards.
     """
     # A handler of Python's logging swallows whatever is raised while it formats a line.
     caplog.set_level(logging.CRITICAL + 1, "llmwatch")

@@ -1,4 +1,7 @@
-"""Silence before the first byte of an answer: killed at ``ttfb``, and recovered where a resend is safe."""
+"""Silence before the first byte of an answer is killed at ``ttfb``.
+
+The call is recovered where a resend is safe.
+"""
 
 from __future__ import annotations
 
@@ -80,7 +83,10 @@ def test_max_attempts_is_the_exact_number_of_requests(serve: Serve, connect: Con
 
 
 def test_no_retry_hands_the_first_time_out_to_the_users_own_loop(serve: Serve, connect: Connect) -> None:
-    """With ``Retry.none()`` a loop of the user's own catches ``TimeoutError`` and asks again on the same client."""
+    """A loop of the user's own catches ``TimeoutError`` with ``Retry.none()``.
+
+    It asks again on the same client.
+    """
     server = serve("silent", "healthy")
     client = connect(limits=Limits(ttfb=LIMIT), retry=Retry.none())
     caught = 0
@@ -96,7 +102,7 @@ def test_no_retry_hands_the_first_time_out_to_the_users_own_loop(serve: Serve, c
 
 @pytest.mark.parametrize("entry_point", [collect, request])
 def test_collect_and_request_recover_from_silence(serve: Serve, connect: Connect, entry_point: Any) -> None:
-    """A whole answer and a plain response come from the second request when the first is met with silence."""
+    """A second request gives a whole answer or a plain response when the first meets silence."""
     server = serve("silent", "healthy")
     # A plain call that is silent is slow but alive: it may be at work.
     client = connect(limits=Limits(ttfb=LIMIT), retry=Retry(backoff=0.01, slow_but_alive=entry_point is request))
@@ -235,7 +241,10 @@ def test_headers_within_their_limit_are_in_time(serve: Serve, connect: Connect) 
 def test_the_worst_case_is_what_a_silent_provider_costs(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A call with defaults to a silent provider, with the longest back-offs, takes exactly the computed worst case."""
+    """A call with defaults to a silent provider takes exactly the computed worst case.
+
+    The back-offs are the longest possible.
+    """
     shorter = {**PROFILES, "local": {**PROFILES["local"], "ttfb": LIMIT}}
     monkeypatch.setattr("llmwatch.policy.effective.PROFILES", shorter)
     # What was resolved from other defaults is kept, and what is resolved from these must not be.

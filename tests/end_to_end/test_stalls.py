@@ -19,7 +19,10 @@ RUN = 110
 
 
 def test_a_stall_after_content_is_killed_and_not_resent(serve: Serve, connect: Connect) -> None:
-    """Tokens and then silence: ``stale``, what was delivered stays in ``.partial``, one request, ``CONTINUE``."""
+    """A stream that has tokens and then silence ends at ``stale``, with ``CONTINUE``.
+
+    What was delivered stays in ``.partial``, and only one request was made.
+    """
     client = connect(limits=Limits(stale=LIMIT))
     servers = {shape: serve("stall-after-content:tokens=4", "healthy") for shape in SHAPES}
     outcomes = together(partial(stream, client, endpoint(server, shape)) for shape, server in servers.items())
@@ -78,7 +81,10 @@ def test_a_long_run_of_reasoning_is_never_killed(serve: Serve, connect: Connect)
 
 
 def test_a_long_run_of_tool_arguments_is_never_killed(serve: Serve, connect: Connect) -> None:
-    """The fragments of a tool call's arguments are content: a long run of them comes out as one whole call."""
+    """The fragments of a tool call's arguments are content.
+
+    A long run of them comes out as one whole call.
+    """
     server = serve(f"tool-arguments-only:count={RUN},every={BEAT}")
     client = connect(limits=Limits(ttfb=LIVELY, first_content=LIVELY, stale=LIVELY, progress=LIVELY))
     for outcome in together(partial(collect, client, endpoint(server, shape)) for shape in SHAPES):
@@ -137,7 +143,10 @@ def test_a_stream_that_has_begun_is_never_cut_by_a_limit_on_its_beginning(serve:
 
 
 def test_silence_after_the_first_byte_of_a_plain_call_is_stale(serve: Serve, connect: Connect) -> None:
-    """A plain call whose body stops in the middle ends at ``stale``; it may be at work, so it is not resent."""
+    """A plain call whose body stops in the middle ends at ``stale``.
+
+    The server may be at work on it, so it is not resent.
+    """
     server = serve("stall-after-content")
     outcome = request(connect(limits=Limits(stale=LIMIT)), server.chat_url)
     timed_out(outcome, "stale", LIMIT, attempts=1, decision=Decision.STOP)

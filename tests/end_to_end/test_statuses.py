@@ -20,8 +20,9 @@ from tests.end_to_end.times import LIMIT, LONG, PATIENCE, PULSE
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 422])
 def test_a_refusal_of_the_request_is_never_resent(serve: Serve, connect: Connect, status: int) -> None:
-    """A status that the same request would get again is ``ProviderError`` after one request, with what the provider
-    said.
+    """A status that the same request would get again is ``ProviderError`` after one request.
+
+    The error has what the provider said.
     """
     server = serve(f"bad-request:status={status}")
     error = stream(connect(), server.chat_url).failed(llmwatch.ProviderError)
@@ -47,7 +48,10 @@ def test_a_status_that_may_pass_is_resent(serve: Serve, connect: Connect, status
 
 
 def test_a_status_of_every_attempt_comes_out_retryable(serve: Serve, connect: Connect) -> None:
-    """The last attempt's status is the error, retryable although the attempts are used up: three requests."""
+    """The last attempt's status is the error, retryable although the attempts are used up.
+
+    The server gets three requests.
+    """
     server = serve("status:status=503")
     error = stream(connect(), server.chat_url).failed(llmwatch.ProviderError)
     assert (error.status, error.retryable) == (503, True)
@@ -72,8 +76,9 @@ def test_a_page_of_html_is_a_short_message(serve: Serve, connect: Connect, statu
 def test_an_error_body_that_stalls_is_still_the_providers_error(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The body of an error gets five seconds (shortened here) and no more, silent or dripping; then its status is the
-    error.
+    """The body of an error gets five seconds (shortened here) and no more, silent or dripping.
+
+    After that time its status is the error.
     """
     assert machine.ERROR_BODY == 5.0
     monkeypatch.setattr(machine, "ERROR_BODY", 2 * LIMIT)
@@ -175,7 +180,10 @@ def test_the_provider_may_say_whether_to_retry(
 
 @pytest.mark.parametrize("target", ["", "http://127.0.0.1:9/elsewhere"])
 def test_a_redirected_post_is_a_clear_error_and_never_a_get(serve: Serve, connect: Connect, target: str) -> None:
-    """A 302 is not followed: ``ProviderError`` names where it points, without query values, after one request."""
+    """A 302 is not followed: the call is a ``ProviderError`` after one request.
+
+    The error names where the redirect points, without query values.
+    """
     server = serve(f"redirect-302:location={target}" if target else "redirect-302", "healthy")
     error = stream(connect(), server.chat_url).failed(llmwatch.ProviderError)
     assert (error.status, error.retryable) == (302, False)
@@ -213,7 +221,10 @@ def test_a_redirect_loop_ends(serve: Serve, connect: Connect) -> None:
 
 
 def test_a_plain_call_returns_every_status(serve: Serve, connect: Connect) -> None:
-    """An HTTP status never raises in a plain call; the last response is returned after the retries it allows."""
+    """An HTTP status never raises in a plain call.
+
+    The last response is returned after the retries that its status allows.
+    """
     server = serve("bad-request:status=404")
     outcome = request(connect(), server.chat_url)
     assert outcome.error is None

@@ -32,8 +32,9 @@ def _echo(context: Context) -> Iterator[steps.Step]:
 def test_many_threads_on_one_client_get_their_own_answers(
     serve: Serve, connect: Connect, server_tls: Any, bundle: str, threads: int, secure: bool
 ) -> None:
-    """A hundred threads (over TLS fewer) with three calls each, through every entry point, get the right answers and
-    none of another's.
+    """Many threads on one client get the right answers and none of another's.
+
+    There are a hundred threads (over TLS fewer) with three calls each, through every entry point.
     """
     server = serve(
         Script(name="echo", description="says what was asked", play=_echo), tls=server_tls if secure else None
@@ -108,7 +109,10 @@ def test_a_client_may_be_made_in_one_thread_and_used_in_another(serve: Serve, co
 
 
 def test_a_batch_outlives_a_storm_of_refusals(serve: Serve, connect: Connect) -> None:
-    """Twenty-four answers of 429 with a named wait cost no prompt of sixteen threads, and one request each."""
+    """Twenty-four answers of 429 with a named wait lose no prompt of sixteen threads.
+
+    Each refusal costs one request.
+    """
     refusal = f"retry-after:value={LIMIT}"
     server = serve(*["healthy"] * 10, *[refusal] * 24, "healthy")
     client, prompts = connect(), iter(range(100))

@@ -20,8 +20,9 @@ def _large(mebibytes: int) -> bytes:
 
 
 def test_an_upload_that_is_not_read_is_killed_at_send(serve: Serve, connect: Connect) -> None:
-    """A server that does not read a request of 32 MiB ends every attempt in the phase ``send``, each on its own
-    connection.
+    """A server that does not read a request of 32 MiB ends every attempt in the phase ``send``.
+
+    Each attempt has its own connection.
     """
     server = serve("upload-stall", receive_buffer=65536)
     client = connect(limits=Limits(send=LIMIT, ttfb=LONG), retry=Retry(max_attempts=2, backoff=0))
@@ -83,7 +84,10 @@ def _read_after(seconds: float) -> Script:
 
 
 def test_a_file_is_sent_anew_from_where_it_stood(serve: Serve, connect: Connect) -> None:
-    """A resend carries the same bytes of the body's file as the first attempt, which has read it to its end."""
+    """A resend carries the same bytes of the body's file as the first attempt.
+
+    The first attempt has read the file to its end.
+    """
     server = serve("reset-before-response", "status:status=503", "healthy")
     file = io.BytesIO(b"skipped " + json.dumps(asking()).encode())
     file.seek(len(b"skipped "))

@@ -1,4 +1,7 @@
-"""A body that is not what was asked for: broken events, errors inside the stream, documents, pages, giants."""
+"""A body that is not what the request asked for.
+
+The body has broken events or errors inside the stream, or is a document, a page or a giant.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ from tests.end_to_end.times import LIMIT
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_malformed_event_is_never_skipped(serve: Serve, connect: Connect, shape: str) -> None:
-    """Broken JSON among good events ends the stream with ``MalformedEvent``; nothing behind it is delivered."""
+    """Broken JSON among good events ends the stream with ``MalformedEvent``.
+
+    Nothing behind it is delivered.
+    """
     server = serve("malformed-event:tokens=4")
     outcome = stream(connect(), endpoint(server, shape))
     error = outcome.failed(llmwatch.MalformedEvent)
@@ -44,7 +50,10 @@ def test_a_malformed_event_before_content_is_resent(serve: Serve, connect: Conne
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_an_error_inside_the_stream_is_the_providers_own(serve: Serve, connect: Connect, shape: str) -> None:
-    """An error event comes out as ``ProviderError`` with the provider's type, code and message, not as an event."""
+    """An error event comes out as ``ProviderError``, not as an event.
+
+    The error has the provider's type, code and message.
+    """
     server = serve("error-event:tokens=2,kind=content_policy,code=refused,message=This fault is meant.")
     outcome = stream(connect(), endpoint(server, shape))
     error = outcome.failed(llmwatch.ProviderError)
@@ -106,7 +115,10 @@ def test_a_whole_answer_in_place_of_a_stream_is_not_a_stream(serve: Serve, conne
 
 @pytest.mark.parametrize("content_type", ["text/html", "text/event-stream"])
 def test_a_web_page_in_place_of_a_stream_is_not_a_stream(serve: Serve, connect: Connect, content_type: str) -> None:
-    """200 with a page of HTML is ``NotAStream`` with the page's title, resent like other accidents of a proxy."""
+    """A page of HTML with status 200 is ``NotAStream`` with the page's title.
+
+    The request is resent, as after other accidents of a proxy.
+    """
     server = serve(f"html-instead:content_type={content_type}")
     error = stream(connect(), server.chat_url).failed(llmwatch.NotAStream)
     assert "Sign in to the network" in str(error)
@@ -154,8 +166,9 @@ def test_a_giant_event_is_delivered(serve: Serve, connect: Connect) -> None:
 
 @pytest.mark.parametrize(("settings", "size"), [({}, 64 << 20), ({"max_event": 3 << 20}, 3 << 20)])
 def test_an_event_without_end_is_too_large(serve: Serve, connect: Connect, settings: dict[str, Any], size: int) -> None:
-    """An event that never ends is ``EventTooLarge`` at 64 MiB, or where ``max_event`` says; it is not asked for again,
-    and the connection is shut.
+    """An event that never ends is ``EventTooLarge`` at 64 MiB, or where ``max_event`` says.
+
+    The request is not sent again, and the connection is shut.
     """
     server = serve("endless-event")
     outcome = stream(connect(limits=Limits(total=100 * LIMIT), **settings), server.chat_url)
@@ -178,7 +191,10 @@ def test_a_plain_call_returns_what_the_server_says(serve: Serve, connect: Connec
 
 
 def test_a_response_whose_lengths_contradict_each_other_is_a_cut(serve: Serve, connect: Connect) -> None:
-    """Two different lengths make a response that cannot be read; the headers of the request are not blamed."""
+    """Two different lengths make a response that cannot be read.
+
+    The headers of the request are not blamed.
+    """
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 5\r\nContent-Length: 9\r\n\r\n"
     server = serve(Script.of("two-lengths", steps.Send(head + b"data: x\n\n"), steps.Hang()))
     error = stream(connect(retry=Retry.none()), server.chat_url).failed(llmwatch.StreamCut)
@@ -269,8 +285,9 @@ def test_a_foreign_body_without_a_type_is_told_after_one_request(serve: Serve, c
 
 @pytest.mark.parametrize("body", [b"", b": hi\n\n", b"dat", b"data: {", b"event: x\n", b"hello\n\n" + EVENTS])
 def test_a_stream_without_a_type_is_read_as_one(serve: Serve, connect: Connect, body: bytes) -> None:
-    """A body that may be the beginning of a stream is empty or cut, and is asked for again; strange lines before a
-    stream do no harm.
+    """A body that may be the beginning of a stream is empty or cut, and the request is resent.
+
+    Strange lines before a stream do no harm.
     """
     server = serve(_said(body, content_type=""), _said(EVENTS, content_type=""))
     outcome = stream(connect(), server.chat_url)
@@ -338,7 +355,10 @@ UNKNOWN_WIRES = {
 
 @pytest.mark.parametrize("wire", UNKNOWN_WIRES)
 def test_a_wire_that_is_not_known_is_told_after_one_request(serve: Serve, connect: Connect, wire: str) -> None:
-    """A whole body of an unknown wire is final after one request; the error names its form and what to use."""
+    """A whole body of an unknown wire is final after one request.
+
+    The error names its form and what to use.
+    """
     path, kind, body = UNKNOWN_WIRES[wire]
     server = serve(_said(body, content_type=kind))
     for ask in (stream, collect):
@@ -381,7 +401,10 @@ def test_what_may_be_cut_is_asked_for_again(serve: Serve, connect: Connect, wire
 
 
 def test_a_dialect_after_words_of_none_is_no_answer(serve: Serve, connect: Connect) -> None:
-    """Text before the first event of another dialect would be missing from the answer, so the answer is refused."""
+    """Text before the first event of another dialect would be missing from the answer.
+
+    The answer is refused for that reason.
+    """
     other = {"candidates": [{"content": {"parts": [{"text": "there"}]}, "finishReason": "STOP"}]}
     server = serve(_said(_events({"reply": "Hi"}, other)))
     for ask in (stream, collect):

@@ -25,8 +25,9 @@ LIMIT = 0.2 * SCALE
 FLOOD = 0.1 * SCALE
 """The limit that ends a flood, which keeps a processor busy until then."""
 LIVELY = 1.0 * SCALE
-"""A limit under which a stream has to live: as often as a machine with too much to do holds a process up for a fifth of
-a second, it never does for a whole one.
+"""A limit under which a stream has to live.
+
+A machine with too much to do often holds a process up for a fifth of a second, and never for a whole one.
 """
 BEAT = 0.02 * SCALE
 """Between two pieces of a stream that lives, well within the limit."""
