@@ -1,4 +1,4 @@
-"""Servers and certificates; what a test has installed is taken back."""
+"""Servers and certificates for tests that install llmwatch; each installation is taken back."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def install() -> Install:
 
 @contextlib.contextmanager
 def client_of(how: str, server: FaultServer) -> Iterator[Any]:
-    """A client as a script makes it that knows nothing of llmwatch."""
+    """A client as a script that knows nothing of llmwatch makes it."""
     if how in ("httpx", "httpx2"):
         made: Any = {"httpx": httpx, "httpx2": httpx2}[how].Client(timeout=LONG)
     elif ASKS[how].sdk == "openai":
@@ -89,7 +89,7 @@ def asked(how: str, server: FaultServer, seen: list[str] | None = None) -> str:
 
 
 def shape_of(how: str) -> str:
-    """What the server speaks to this client."""
+    """The shape that the server speaks to this client."""
     if how.startswith("messages"):
         return "anthropic"
     return "openai-responses" if how.startswith("responses") else "openai-chat"
@@ -134,7 +134,10 @@ def test_silence_is_recovered_with_two_requests(serve: Any, install: Install, sd
 def test_a_stall_in_mid_stream_ends_with_one_request(
     serve: Any, install: Install, sdk_waits: list[int], how: str
 ) -> None:
-    """What had come stays; the error is the library's, or the SDK's made of it; nothing is resent."""
+    """The pieces that came before the stall stay, and nothing is resent.
+
+    The error is the library's, or the SDK's that is made of it.
+    """
     server = serve("stall-after-content:tokens=3", shape=shape_of(how))
     records = install(stale=SOON)
     seen: list[str] = []
@@ -180,7 +183,7 @@ def test_an_error_status_is_not_retried_twice_over(
 
 
 def test_a_failure_is_not_retried_twice_over(serve: Any, sdk_waits: list[int]) -> None:
-    """An SDK that retries what was raised gets the same error without a request."""
+    """An SDK that retries an error that llmwatch raised gets the same error without a request."""
     server = serve("silent")
     llmwatch.install(limits=Limits(ttfb=SOON), retry=Retry(backoff=0.01, max_attempts=2))
     assert sdk_waits == []
@@ -206,7 +209,10 @@ def _everything_else(client: Any, server: FaultServer) -> None:
 
 @libraries
 def test_other_requests_go_byte_for_byte_as_before(serve: Any, install: Install, library: Any) -> None:
-    """The library's own pool sends them, compression and chunks included, and no record is made."""
+    """The library's own pool sends other requests, compression and chunks included.
+
+    No record is made.
+    """
     bare, server = serve("healthy"), serve("healthy")
     with library.Client(timeout=LONG) as client:
         _everything_else(client, bare)
@@ -234,7 +240,11 @@ def test_other_requests_go_byte_for_byte_as_before(serve: Any, install: Install,
 def test_stand_ins_for_the_network_get_their_calls(
     install: Install, library: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A mock transport, a transport of the user's own, WSGI, and a pool that other code has replaced."""
+    """Stand-ins for the network get every call that is made through them.
+
+    The stand-ins are a mock transport, a transport of the user's own, WSGI, and a pool that other code has
+    replaced.
+    """
     records = install()
 
     def answer(request: Any) -> Any:
@@ -287,7 +297,10 @@ def answering(path: str) -> Iterator[None]:
 def test_what_cannot_be_watched_is_left_alone_and_said_once(
     serve: Any, install: Install, library: Any, tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A client for HTTP/2 and one for a Unix socket have the library's own connections; the log says why."""
+    """A client for HTTP/2 and one for a Unix socket have the library's own connections.
+
+    The log says why, once for each.
+    """
     records, server = install(), serve("healthy")
     transport = library.HTTPTransport()
     transport._pool._http2 = True  # what http2=True does, without the package h2
@@ -420,7 +433,10 @@ def test_a_limit_on_connections_holds(serve: Any, install: Install, library: Any
 
 @libraries
 def test_closing_a_client_closes_what_was_made_for_it(serve: Any, install: Install, library: Any) -> None:
-    """By ``close()`` and at the end of a ``with`` block; ``uninstall`` closes what is idle."""
+    """``close()`` and the end of a ``with`` block close the connection that was made for a client.
+
+    ``uninstall`` closes idle connections.
+    """
     install()
     for number, end in enumerate(("close", "with", "uninstall")):
         server = serve("healthy")
@@ -488,7 +504,10 @@ def _attributes(library: Any) -> list[Any]:
 
 @libraries
 def test_uninstall_restores_the_very_objects(library: Any) -> None:
-    """As often as one likes, and for the libraries that are no longer named too."""
+    """``uninstall`` puts the very objects back, any number of times.
+
+    An ``install`` that no longer names a library puts that library's objects back too.
+    """
     before = _attributes(library)
     for _ in range(3):
         llmwatch.install()
@@ -505,7 +524,10 @@ def test_uninstall_restores_the_very_objects(library: Any) -> None:
 def test_a_wrapper_on_top_stays_and_ours_passes_on(
     serve: Any, install: Install, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both see a call while llmwatch is installed; afterwards the wrapper and the library alone."""
+    """The wrapper and llmwatch both see a call while llmwatch is installed.
+
+    Afterwards the wrapper and the library alone see it.
+    """
     original = vars(library.HTTPTransport)["handle_request"]
     records = install()
     ours = vars(library.HTTPTransport)["handle_request"]
@@ -533,7 +555,10 @@ def test_a_wrapper_on_top_stays_and_ours_passes_on(
 def test_a_wrapper_below_gets_every_call(
     serve: Any, install: Install, library: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What other code has put there before may answer by itself: llmwatch passes every call on to it."""
+    """llmwatch passes every call on to a wrapper that other code has put there before.
+
+    The wrapper may answer by itself.
+    """
     original = vars(library.HTTPTransport)["handle_request"]
     spans: list[str] = []
 
@@ -552,7 +577,7 @@ def test_a_wrapper_below_gets_every_call(
 
 
 def test_a_second_install_exchanges_the_settings(serve: Any, install: Install) -> None:
-    """For a client that is in use, from its next call on."""
+    """A second ``install`` gives a client that is in use new settings from its next call on."""
     server = serve("healthy", "healthy")
     first = install()
     with httpx.Client(timeout=LONG) as client:
@@ -563,7 +588,7 @@ def test_a_second_install_exchanges_the_settings(serve: Any, install: Install) -
 
 
 def test_unknown_libraries_are_refused() -> None:
-    """The message names those that are known; nothing is installed."""
+    """An unknown library is a ``ConfigError`` that names the known ones; nothing is installed."""
     for wrong in (["aiohttp"], "httpx"):
         with pytest.raises(llmwatch.ConfigError, match="requests, httpx, httpx2"):
             llmwatch.install(libraries=wrong)

@@ -1,4 +1,4 @@
-"""The first import of one module is told of, and no import fails for it."""
+"""A callback gets a module at the first import of that module, and no import fails for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAME = "llmwatch_tests_imported"
 
 @pytest.fixture(autouse=True)
 def as_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """The modules, the finders and the path of this process are afterwards what they were."""
+    """The modules, the finders and the path of this process are the same after a test as before it."""
     finders = list(sys.meta_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     yield
@@ -44,7 +44,10 @@ def write(tmp_path: Path) -> Callable[[str], Path]:
 
 
 def test_the_first_import_is_told_once(write: Any) -> None:
-    """The module is whole when the callback gets it; the finder is gone and the loader as it was."""
+    """The module is whole when the callback gets it.
+
+    After the import the finder is gone and the loader is as it was.
+    """
     write()
     seen: list[tuple[ModuleType, int]] = []
     finders = list(sys.meta_path)
@@ -60,7 +63,7 @@ def test_the_first_import_is_told_once(write: Any) -> None:
 
 
 def test_an_imported_module_is_told_at_once(write: Any) -> None:
-    """No finder is set up for it."""
+    """The callback gets an imported module at once, and no finder is set up for it."""
     write()
     module = importlib.import_module(NAME)
     seen: list[ModuleType] = []
@@ -80,7 +83,10 @@ def test_nothing_is_imported_for_it(write: Any) -> None:
 
 
 def test_a_module_that_fails_may_be_imported_again(write: Any) -> None:
-    """Its error is the one of the import; the finder stays until a later import succeeds."""
+    """A module that fails raises its own error, and the callback is not called.
+
+    The finder stays until a later import succeeds.
+    """
     write("raise LookupError('not today')\n")
     seen: list[ModuleType] = []
     finders = list(sys.meta_path)
@@ -96,14 +102,14 @@ def test_a_module_that_fails_may_be_imported_again(write: Any) -> None:
 
 
 def test_a_module_that_is_missing_is_missing() -> None:
-    """The usual error, and the finder goes on waiting."""
+    """A missing module raises the usual error, and the finder goes on waiting."""
     on_import(NAME, lambda module: pytest.fail("there is no module"))
     with pytest.raises(ModuleNotFoundError, match=NAME):
         importlib.import_module(NAME)
 
 
 def test_a_callback_that_fails_harms_no_import(write: Any, caplog: pytest.LogCaptureFixture) -> None:
-    """It is logged, now and where the module was there before."""
+    """An exception of the callback is logged, for an import and for a module that is there already."""
     write()
 
     def fail(module: ModuleType) -> None:
@@ -118,7 +124,7 @@ def test_a_callback_that_fails_harms_no_import(write: Any, caplog: pytest.LogCap
 
 
 def test_a_finder_that_was_taken_back_tells_nothing(write: Any) -> None:
-    """Not even through a loader that was found before."""
+    """A finder that was taken back calls no callback, even through a loader that was found before."""
     write()
     leave = on_import(NAME, lambda module: pytest.fail("it was taken back"))
     spec = importlib.util.find_spec(NAME)
@@ -150,7 +156,7 @@ class Asking:
 
 
 def test_other_finders_work_in_any_order(write: Any) -> None:
-    """One that asks all others, in front and behind, told of once."""
+    """A finder that asks all others may stand in front or behind; the callback is called once."""
     for in_front in (True, False):
         write()
         seen: list[ModuleType] = []
@@ -167,7 +173,7 @@ def test_other_finders_work_in_any_order(write: Any) -> None:
 
 
 def test_a_finder_that_raises_raises_as_it_would(write: Any) -> None:
-    """Its error is not ours to hide."""
+    """An error of another finder is not hidden."""
     write()
 
     class Raising:
@@ -182,7 +188,10 @@ def test_a_finder_that_raises_raises_as_it_would(write: Any) -> None:
 
 
 def test_loaders_of_every_kind_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of a zip file serves several modules; one of a built-in module is a class, which is left alone."""
+    """Modules in a zip file and built-in modules can be imported while llmwatch waits for them.
+
+    The loader of a zip file serves several modules. The loader of a built-in module is a class, and is left alone.
+    """
     archive = tmp_path / "modules.zip"
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr(f"{NAME}.py", f"import {NAME}_other\nvalue = 1\n")
@@ -206,7 +215,7 @@ def test_loaders_of_every_kind_import(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_threads_that_import_at_once_get_the_module(write: Any) -> None:
-    """Each has it whole, and it is told of once."""
+    """Each of several threads that import at once has the whole module; the callback is called once."""
     write("import threading\nassert threading.current_thread().ident\nvalue = 1\n")
     seen: list[ModuleType] = []
     on_import(NAME, seen.append)

@@ -36,7 +36,7 @@ def made() -> tuple[type[Any], Patches, Callable[[], list[str]]]:
 
 
 def wrapped(owner: Any) -> Callable[[], None]:
-    """Let other code wrap the method; returns what puts back what that code found."""
+    """Let other code wrap the method; the result is a function that puts the earlier method back."""
     before = vars(owner)["method"]
 
     def method(self: Any, calls: list[str]) -> None:
@@ -48,7 +48,7 @@ def wrapped(owner: Any) -> Callable[[], None]:
 
 
 def test_the_very_object_is_put_back() -> None:
-    """As often as one likes; applying twice replaces once."""
+    """``undo`` puts the very object back, any number of times; applying twice replaces once."""
     owner, patches, call = made()
     before = vars(owner)["method"]
     for _ in range(3):
@@ -78,7 +78,7 @@ def test_a_buried_patch_passes_calls_on() -> None:
 
 
 def test_applying_over_other_code_reaches_every_layer() -> None:
-    """Ours beneath, theirs, and ours anew: each call passes all three, and the topmost goes first."""
+    """A call passes our patch beneath, the other code's and our patch anew; the topmost goes first."""
     owner, patches, call = made()
     patches.apply()
     wrapped(owner)
@@ -91,7 +91,7 @@ def test_applying_over_other_code_reaches_every_layer() -> None:
 
 
 def test_other_code_that_puts_the_earlier_object_back_is_no_loss() -> None:
-    """A test's monkeypatch from before may undo ours; applying again replaces again."""
+    """A test's monkeypatch from before may undo our patch; applying again replaces again."""
     owner, patches, call = made()
     before = vars(owner)["method"]
     patches.apply()
@@ -103,7 +103,7 @@ def test_other_code_that_puts_the_earlier_object_back_is_no_loss() -> None:
 
 
 def test_an_inherited_attribute_is_no_owner() -> None:
-    """It is not there to be put back."""
+    """An inherited attribute cannot be patched: it is not in its class to be put back."""
 
     class Derived(made()[0]):  # type: ignore[misc]
         pass

@@ -64,7 +64,7 @@ def test_an_untouched_script_recovers(tmp_path: Path, name: str) -> None:
 
 
 def test_a_stall_in_mid_stream_frees_the_script(tmp_path: Path) -> None:
-    """The SDK raises its own error after what had come; nothing is resent."""
+    """The SDK raises its own error after the text that had come; nothing is resent."""
     script = tmp_path / "script.py"
     script.write_text(OPENAI)
     with FaultServer("stall-after-content") as server:
@@ -87,7 +87,10 @@ def test_nothing_is_imported_for_it() -> None:
 
 
 def test_a_library_that_comes_later_is_watched() -> None:
-    """From its import on; the finder is gone then, and ``uninstall`` puts everything back."""
+    """A library that is imported after ``install`` is watched from its import on.
+
+    The finder is gone then, and ``uninstall`` puts everything back.
+    """
     program = (
         "import sys, llmwatch\n"
         "finders = len(sys.meta_path)\n"
