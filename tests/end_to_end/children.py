@@ -45,7 +45,10 @@ def _say_retry(notice: llmwatch.WaitNotice | llmwatch.RetryNotice | llmwatch.Pro
 
 
 def streams(options: dict[str, Any]) -> None:
-    """Stream to the end, each call in a thread of its own; says by the call's name what came of it."""
+    """Stream to the end, each call in a thread of its own.
+
+    The program says the outcome of each call by the call's name.
+    """
     running = [threading.Thread(target=_stream, args=item) for item in options["calls"].items()]
     for one in running:
         one.start()

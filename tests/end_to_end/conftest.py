@@ -1,4 +1,4 @@
-"""Servers, clients and certificates; every test here leaves threads and descriptors as it found them."""
+"""Servers, clients and certificates for tests that leave threads and descriptors as they were."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def bundle(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> s
 
 
 class PatientServer(FaultServer):
-    """One that waits for what must happen as long as the tests do."""
+    """A server that waits for what must happen as long as the tests do."""
 
     def wait_for_requests(self, count: int, timeout: float = PATIENCE) -> None:
         super().wait_for_requests(count, timeout)

@@ -21,11 +21,11 @@ __all__ = ["GRACE", "LATE", "ManualTime"]
 LATE = 0.1
 """A limit has expired after its instant, not at it."""
 GRACE = 1.5
-"""Beyond the second that a supervisor which came late gives."""
+"""A time beyond the second that a late supervisor gives."""
 
 
 class _Probe:
-    """An attempt that is never due; it tells that the supervisor has come round."""
+    """An attempt that is never due, and tells that the supervisor has looked at it."""
 
     armed = float("inf")
 
@@ -41,7 +41,7 @@ class _Probe:
 
 
 class _Supervisor(Supervisor):
-    """One that can be sent home."""
+    """A supervisor that a test can end."""
 
     over = False
 
@@ -60,7 +60,7 @@ class ManualTime:
         monkeypatch.setattr(supervisors, "_current", self._supervisor)
 
     def end(self) -> None:
-        """Send the supervisor home, which has no end of its own."""
+        """End the supervisor, which has no end of its own."""
         self._supervisor.over = True
         self.clock.advance(0)
         if self._supervisor._shift is not None:
@@ -72,7 +72,7 @@ class ManualTime:
         return client
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; returns when the supervisor has judged everything by the new time."""
+        """Let time pass, until the supervisor has judged everything by the new time."""
         self.clock.advance(seconds)
         # The turn that examines the first probe began after the advance, and is over when the second is examined.
         for _ in range(2):
@@ -89,10 +89,10 @@ class ManualTime:
         self.advance(GRACE)
 
     def attempts(self) -> list[Attempt[Any]]:
-        """Those that have no verdict."""
+        """The attempts that have no verdict."""
         return [one for one in self._supervisor.registry.live() if one.verdict is None]
 
     @property
     def live(self) -> int:
-        """Attempts without a verdict."""
+        """The number of attempts without a verdict."""
         return self._supervisor.registry.counts()["live_attempts"]

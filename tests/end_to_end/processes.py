@@ -40,7 +40,7 @@ class Child:
         return self.process.pid
 
     def says(self, timeout: float = PATIENCE * 2) -> Any:
-        """The next line that it reports."""
+        """The next line that the child reports."""
         until = time.monotonic() + timeout
         assert self.process.stdout is not None
         with selectors.DefaultSelector() as selector:
@@ -54,13 +54,13 @@ class Child:
         return json.loads(line)
 
     def go_on(self) -> None:
-        """Let it past the point at which it waits for us."""
+        """Let the child past the point at which it waits for its parent."""
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
         self.process.stdin.flush()
 
     def ended(self, timeout: float = PATIENCE * 2) -> tuple[int, str]:
-        """Its exit code and what it wrote to stderr, once it has ended."""
+        """The child's exit code and what the child wrote to stderr, once the child has ended."""
         _, errors = self.process.communicate(timeout=timeout)
         return self.process.returncode, errors.decode()
 

@@ -10,7 +10,7 @@ __all__ = ["gated", "late"]
 
 
 def gated(tokens: int = 3) -> Script:
-    """A healthy answer that stops after its opening and so many tokens until the gate "rest" opens."""
+    """A healthy answer that stops after its opening and ``tokens`` tokens until gate "rest" opens."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         blocks, before = context.whole(), len(context.part(tokens))
@@ -20,7 +20,7 @@ def gated(tokens: int = 3) -> Script:
 
 
 def late() -> Script:
-    """A healthy answer of which nothing comes, no header either, until the gate "rest" opens."""
+    """A healthy answer that sends nothing, no header either, until the gate "rest" opens."""
 
     def play(context: Context) -> Iterator[steps.Step]:
         yield steps.WaitFor("rest")

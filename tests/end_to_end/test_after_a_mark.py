@@ -1,4 +1,4 @@
-"""Text, calls and usage that come some time after a finish mark: in every entry point, all of them."""
+"""Text, calls and usage that come some time after a finish mark, in every entry point."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ SDKS = {"openai-chat": _by_openai, "anthropic": _by_anthropic}
 
 @pytest.mark.parametrize("name", BODIES)
 def test_content_after_a_finish_mark_is_delivered_in_every_entry_point(serve: Serve, name: str) -> None:
-    """Each part comes long after the one before; nothing is resent."""
+    """Each part is delivered, although it comes long after the one before; nothing is resent."""
     dialect, parts, said = BODIES[name]
     pauses = [piece for each in parts for piece in (each, LIMIT)][:-1]
     script = rebuilt(*pauses, content_type="application/x-ndjson" if dialect == "ndjson" else "text/event-stream")

@@ -71,7 +71,7 @@ def test_a_cancellation_ends_a_waiting_or_reading_call_at_once(
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_cancellation_ends_a_back_off_at_once(serve: Serve, connect: Connect, way: str) -> None:
-    """The call ends as cancelled: no resend, and the planned one was not carried out."""
+    """The call ends as cancelled, and the resend that was planned is not carried out."""
     give_up, by = WAYS[way]
     server = serve("retry-after:value=60", "healthy")
     backing_off = threading.Event()

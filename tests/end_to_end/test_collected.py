@@ -1,4 +1,4 @@
-"""What ``collect`` says of an answer beside its text."""
+"""The attributes of an answer of ``collect`` beside its text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from tests.end_to_end.times import LIMIT
 
 
 def test_a_collected_answer_has_usage_reason_and_end(serve: Serve, connect: Connect) -> None:
-    """Tokens, the reason in llmwatch's words and the provider's, and which end it was."""
+    """A collected answer has tokens, the reason for its end, and the kind of its end.
+
+    The reason is in llmwatch's words and in the provider's.
+    """
     usage = data({"choices": [], "usage": {"prompt_tokens": 5, "completion_tokens": 3}})
     server = serve(
         rebuilt(chunk({"content": "a" * 100}), chunk({}, "stop"), usage, DONE),
@@ -76,7 +79,7 @@ def test_a_reason_does_not_repeat_the_prompt(serve: Serve, connect: Connect) -> 
 
 
 def test_a_picture_in_the_completed_response_alone_is_an_answer(serve: Serve, connect: Connect) -> None:
-    """One request, whether the body ends cleanly behind it or not."""
+    """The picture is an answer after one request, whether the body ends cleanly or is cut behind it."""
     picture = {"type": "image_generation_call", "status": "completed", "result": "iVBOR"}
     body = named("response.completed", response={"status": "completed", "output": [picture]})
     for end in ("clean", "cut"):

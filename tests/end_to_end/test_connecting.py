@@ -1,4 +1,7 @@
-"""Ways in which no connection comes about: each a clear error of its own class, and none hangs."""
+"""Ways in which no connection comes about.
+
+Each is a clear error of its own class, and none hangs.
+"""
 
 from __future__ import annotations
 

@@ -283,7 +283,7 @@ def test_a_dropped_call_is_one_record_at_the_sinks(
 def test_a_dropped_call_with_a_lost_attempt_is_an_incident(
     serve: Serve, open_: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The incident log gets the whole line."""
+    """The incident log gets the whole line of a dropped call that lost an earlier attempt."""
     log = tmp_path / "log"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log))
     monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", str(LIMIT))
@@ -413,7 +413,7 @@ def test_a_drop_that_races_another_end_gives_one_record(serve: Serve) -> None:
 
 
 def test_a_dropped_probe_lets_the_next_go_out(serve: Serve, connect: Connect) -> None:
-    """Behind an open circuit one probe goes at a time; the drop ends it."""
+    """The drop of a probe lets the next call go out: an open circuit lets one probe out at a time."""
     server = serve("silent", "silent", "healthy")
     client = connect(retry=Retry(max_attempts=1, breaker=1), limits=Limits(ttfb=LONG))
     lost = client.stream("POST", server.chat_url, json=asking(), limits=Limits(ttfb=LIMIT))
@@ -505,7 +505,7 @@ class TestSinks:
     def test_a_sink_that_raises_for_a_dropped_call_is_logged(
         self, serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """The next sink is called, and the next call is recorded, for any exception."""
+        """Any exception of a sink is logged; the other sink and the next call are not affected."""
         records: list[CallRecord] = []
         errors: list[BaseException] = [ValueError(), SystemExit(), KeyboardInterrupt()]
 
@@ -621,7 +621,7 @@ for _ in range(int(sys.argv[2])):
 
 
 def test_a_call_dropped_just_before_the_exit_is_recorded(serve: Serve) -> None:
-    """The program ends in good order."""
+    """The records of dropped calls are delivered, and the program ends in good order."""
     server = serve("stall-after-content")
     command = [sys.executable, "-c", AT_EXIT, server.chat_url, "5"]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)

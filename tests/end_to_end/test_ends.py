@@ -55,7 +55,7 @@ def asked(serve: Serve, connect: Connect, dialect: str, *pieces: bytes | float, 
 def test_both_marks_make_the_answer_whole_however_the_body_ends(
     serve: Serve, connect: Connect, dialect: str, end: str
 ) -> None:
-    """A finish mark and an end mark: whole, by its end mark."""
+    """A finish mark and an end mark make an answer whole by its end mark."""
     outcome = asked(serve, connect, dialect, FINISHED[dialect], ENDS[dialect], end=end)
     assert (outcome.done().end, outcome.text) == ("terminal", "whole")
 
@@ -65,7 +65,7 @@ def test_both_marks_make_the_answer_whole_however_the_body_ends(
 def test_a_finish_mark_and_a_clean_end_make_the_answer_whole(
     serve: Serve, connect: Connect, dialect: str, framing: Any
 ) -> None:
-    """No request is repeated."""
+    """A finish mark and a clean end make an answer whole; no request is repeated."""
     outcome = asked(serve, connect, dialect, FINISHED[dialect], framing=framing)
     assert (outcome.done().end, outcome.text) == ("eof", "whole")
 
@@ -96,7 +96,7 @@ def test_a_finish_mark_and_an_open_body_end_after_finish(
 def test_an_end_mark_alone_is_whole_at_a_clean_end_or_after_drain(
     serve: Serve, connect: Connect, dialect: str, end: str
 ) -> None:
-    """The body ends cleanly, or stays open past ``drain``."""
+    """An end mark alone makes an answer whole if its body ends cleanly or stays open past ``drain``."""
     outcome = asked(serve, connect, dialect, SAID[dialect], ENDS[dialect], end=end)
     assert (outcome.done().end, outcome.text) == ("terminal", "whole")
 
@@ -156,7 +156,7 @@ def test_with_finish_off_the_end_of_the_body_is_awaited(serve: Serve, connect: C
 
 
 def test_collect_judges_the_end_by_the_same_marks(serve: Serve, connect: Connect) -> None:
-    """One request each."""
+    """``collect`` judges the end by the same marks, after one request."""
     server = serve(shaped("anthropic", messages("whole")))
     outcome = collect(connect(), server.messages_url)
     assert (outcome.value.text, outcome.done().end, len(server.requests)) == ("whole", "eof", 1)
@@ -165,7 +165,7 @@ def test_collect_judges_the_end_by_the_same_marks(serve: Serve, connect: Connect
 @pytest.mark.parametrize("dialect", FINISHED)
 @pytest.mark.parametrize("late", [False, True])
 def test_a_session_judges_the_end_by_the_same_marks(serve: Serve, dialect: str, late: bool) -> None:
-    """Bytes that come after a mark are handed on."""
+    """A session hands on bytes that come after a mark."""
     pieces = (FINISHED[dialect], 2 * BEAT, FINISHED[dialect]) if late else (FINISHED[dialect],)
     server = serve(shaped(dialect, *pieces))
     with Session(retry=Retry.none()) as session:
@@ -193,7 +193,10 @@ def test_a_cut_end_mark_is_evidence_of_a_cut(serve: Serve, connect: Connect, dia
 def test_finish_can_be_set_by_argument_and_environment(
     serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch, of: str
 ) -> None:
-    """By an argument or by the environment, which is read at the call, in a client and in a passthrough."""
+    """``finish`` can be set by an argument, or by the environment, which is read at the call.
+
+    Both hold in a client and in a passthrough.
+    """
     settings: dict[str, Any] = {"retry": Retry.none()}
     if of == "argument":
         settings["limits"] = Limits(finish=LIMIT)

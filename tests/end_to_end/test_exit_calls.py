@@ -1,4 +1,7 @@
-"""A call that is made while the interpreter goes: it ends at once, for no thread can do it any more."""
+"""A call that is made while the interpreter exits.
+
+The call ends at once, for no thread can carry it out any more.
+"""
 
 from __future__ import annotations
 

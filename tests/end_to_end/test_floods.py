@@ -87,7 +87,7 @@ def entry_point(request: pytest.FixtureRequest) -> str:
 
 @pytest.mark.parametrize("script", NOTHING)
 def test_a_flood_without_content_ends_at_first_content(serve: Serve, entry_point: str, script: str) -> None:
-    """The error of any flood, at any speed, has the true time."""
+    """A flood without content ends at ``first_content``, and its error has the true time."""
     server = serve(script)
     error = _ended(entry_point, server, Limits(first_content=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("first_content", FLOOD)
@@ -98,7 +98,7 @@ def test_a_flood_without_content_ends_at_first_content(serve: Serve, entry_point
 
 @pytest.mark.parametrize("script", NOTHING)
 def test_a_flood_after_content_ends_at_progress(serve: Serve, entry_point: str, script: str) -> None:
-    """The same behind an answer that has begun."""
+    """A flood behind an answer that has begun ends at ``progress``, and its error has the true time."""
     server = serve(f"{script}:tokens=2")
     error = _ended(entry_point, server, Limits(progress=FLOOD, stale=LONG), server.chat_url)
     assert (error.limit, error.limit_seconds) == ("progress", FLOOD)
@@ -118,7 +118,7 @@ def test_a_flood_of_content_ends_at_total(serve: Serve, entry_point: str) -> Non
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_flood_of_keep_alives_ends_in_every_dialect(serve: Serve, shape: str) -> None:
-    """Keep-alives of the dialect, as fast as the client can read them."""
+    """Keep-alives of the dialect, as fast as the client can read them, end at ``first_content``."""
     server = serve("flood-empty")
     error = _ended("collect", server, Limits(first_content=FLOOD), endpoint(server, shape))
     assert error.limit == "first_content"

@@ -1,4 +1,7 @@
-"""Ctrl-C: at once, wherever the caller is; the connection is shut and nothing more is sent."""
+"""Ctrl-C ends a call at once, wherever the caller is.
+
+The connection is shut and nothing more is sent.
+"""
 
 from __future__ import annotations
 

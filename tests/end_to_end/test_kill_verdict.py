@@ -100,8 +100,9 @@ def _fast(context: Context) -> Iterator[steps.Step]:
 def test_a_kill_of_a_busy_reader_delivers_good_events_alone(
     serve: Serve, connect: Connect, manual: ManualTime, server_tls: ssl.SSLContext, bundle: str, secure: bool
 ) -> None:
-    """A kill in the middle of a saturated stream delivers good events up to the kill and nothing else, no
-    ciphertext.
+    """A kill in the middle of a saturated stream delivers good events up to the kill.
+
+    Nothing else is delivered, no ciphertext either.
     """
     server = serve(
         Script(name="fast", description="as fast as it goes", play=_fast), tls=server_tls if secure else None

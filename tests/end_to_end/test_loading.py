@@ -82,7 +82,7 @@ def test_a_loading_server_is_asked_for_ttfb(serve: Serve, entry_point: str) -> N
 @pytest.mark.parametrize("entry_point", ENTRY_POINTS)
 @pytest.mark.parametrize(("body", "profile"), [(BUSY, None), (LLAMA, "hosted"), (b'{"error": "no such model"}', None)])
 def test_any_other_503_has_the_usual_attempts(serve: Serve, entry_point: str, body: bytes, profile: str | None) -> None:
-    """A server that is busy, a provider that is not local, and a failure to load."""
+    """A 503 of a busy server, of a hosted provider, or for a failure to load has the usual attempts."""
     server = serve(refusal(body))
     status, _ = ENTRY_POINTS[entry_point](server, Limits(ttfb=LONG), profile)
     assert (status, len(server.requests)) == (503, 3)

@@ -1,4 +1,4 @@
-"""A misspelt variable is told in the log, through every entry point, and once."""
+"""A misspelt variable is told in the log once, through every entry point."""
 
 from __future__ import annotations
 

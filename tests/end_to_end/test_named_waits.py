@@ -1,4 +1,4 @@
-"""A wait that is named elsewhere than in ``Retry-After``: it is kept through every entry point."""
+"""A wait that is named elsewhere than in ``Retry-After`` is kept through every entry point."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BACKOFF = Retry(backoff=0.01, max_backoff=0.01)
 
 
 def refusing(status: int = 429, *, delay: str | None = None, **headers: str) -> Script:
-    """Refuses with a status, a ``RetryInfo`` in the body and these headers."""
+    """A script that refuses with a status, a ``RetryInfo`` in the body and these headers."""
     details = [] if delay is None else [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
     body = json.dumps({"error": {"code": status, "message": "Slow down.", "details": details}}).encode()
     named = [(name.replace("_", "-"), value) for name, value in headers.items()]
@@ -146,7 +146,7 @@ def test_a_status_with_a_wait_above_the_cap_is_returned(serve: Serve, ask: str, 
 
 
 def in_stream(delay: str | None, *, before: bytes = b"", document: bool = False) -> Script:
-    """Answers 200, and refuses in an event of the stream, or in a document in its place."""
+    """A script that answers 200, and refuses in an event of the stream or in a document."""
     details = [] if delay is None else [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay}]
     refusal = json.dumps({"error": {"code": 429, "message": "Slow down.", "details": details}}).encode()
     body = refusal if document else before + b"data: " + refusal + b"\n\n"

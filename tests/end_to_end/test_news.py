@@ -49,7 +49,7 @@ def beats(*each: bytes) -> list[bytes | float]:
 def test_content_in_an_unknown_field_resets_the_content_limits(
     serve: Serve, connect: Connect, dialect: str, thought: bytes, end: bytes
 ) -> None:
-    """The reset works before the first text and after it."""
+    """Content in an unknown field resets the content limits, before the first text and after it."""
     kind = "application/x-ndjson" if dialect == "ndjson" else "text/event-stream"
     server = serve(rebuilt(*beats(thought), end, content_type=kind))
     outcome = stream(connect(limits=LIMITS, retry=Retry.none()), server.url + PATHS[dialect])
@@ -58,7 +58,7 @@ def test_content_in_an_unknown_field_resets_the_content_limits(
 
 
 def test_content_in_an_unknown_field_resets_the_limits_of_a_session(serve: Serve) -> None:
-    """The same in a passthrough."""
+    """Content in an unknown field resets the content limits of a session too."""
     server = serve(rebuilt(*beats(chunk({"reasoning_opaque": "gAAA"})), END))
     with Session(limits=LIMITS, retry=Retry.none()) as session:
         assert session.post(server.chat_url, json=asking(), stream=True).content.endswith(DONE)
@@ -77,7 +77,10 @@ def counted(*tokens: int) -> list[bytes]:
 
 
 def test_a_count_of_output_tokens_that_grows_is_progress(serve: Serve, connect: Connect) -> None:
-    """After the first content it resets ``progress``; one that stands still does not."""
+    """A count of output tokens that grows resets ``progress`` after the first content.
+
+    A count that stands still does not.
+    """
     said = chunk({"content": "very "})
     server = serve(rebuilt(said, *beats(*counted(*range(1, STEPS + 1))), END), rebuilt(said, *beats(*counted(1)), END))
     client = connect(limits=LIMITS, retry=Retry.none())

@@ -80,7 +80,10 @@ OF_REQUESTS: list[Call] = [session, mounted, installed, refreshing]
 
 @pytest.fixture(params=["Thread.start", "start_new_thread"])
 def no_threads(request: pytest.FixtureRequest, serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """No thread can be started any more, at either of the places where that shows; the URL of a provider."""
+    """The URL of a provider, while no thread can be started any more.
+
+    The start fails at either of the places where that shows.
+    """
     with serve() as server:
         # Its own threads come first.
         requests.post(server.chat_url, json=asking(), timeout=5)
@@ -108,7 +111,10 @@ def refused(one: Call, url: str, kind: type[BaseException]) -> TooManyThreads:
 
 @pytest.mark.parametrize("one", OURS)
 def test_a_system_without_threads_is_too_many_threads(no_threads: str, one: Call) -> None:
-    """``TooManyThreads``: retryable, nothing was sent, and the recovery says what to change."""
+    """A system without threads is ``TooManyThreads``, which is retryable; nothing was sent.
+
+    The recovery says what to change.
+    """
     error = refused(one, no_threads, llmwatch.LLMWatchError)
     assert error.recovery is not None
     assert error.recovery.reason == "too_many_threads"
@@ -120,12 +126,12 @@ def test_a_system_without_threads_is_too_many_threads(no_threads: str, one: Call
 
 @pytest.mark.parametrize("one", OF_REQUESTS)
 def test_too_many_threads_is_a_connection_error_of_requests(no_threads: str, one: Call) -> None:
-    """Code that catches requests' errors catches it."""
+    """Code that catches requests' errors catches ``TooManyThreads``."""
     assert refused(one, no_threads, requests.exceptions.ConnectionError).request.url == no_threads  # type: ignore[attr-defined]
 
 
 def test_too_many_threads_is_a_connect_error_of_httpx(no_threads: str) -> None:
-    """Code that catches httpx's errors catches it."""
+    """Code that catches httpx's errors catches ``TooManyThreads``."""
     refused(transport, no_threads, httpx.ConnectError)
 
 

@@ -60,7 +60,10 @@ def test_content_after_the_finish_reason_is_delivered(serve: Serve, shape: str, 
 
 @pytest.mark.parametrize("shape", SPOKEN)
 def test_a_restated_whole_is_delivered_once(serve: Serve, shape: str) -> None:
-    """By chat completions after their deltas, by the Responses API in its last event."""
+    """An answer whose events restate the whole is delivered once.
+
+    Chat completions restate it after their deltas, the Responses API in its last event.
+    """
     found = everywhere(serve, "restated-whole", shape)
     assert [came.error for came in found.values()] == [None] * len(found)
     assert texts(found) == {"stream": ANSWER, "collect": ANSWER}
@@ -70,7 +73,10 @@ def test_a_restated_whole_is_delivered_once(serve: Serve, shape: str) -> None:
 @pytest.mark.parametrize("script", ["error-field", "error-line"])
 @pytest.mark.parametrize("tokens", [0, 3])
 def test_an_error_outside_of_data_is_never_a_success(serve: Serve, shape: str, script: str, tokens: int) -> None:
-    """``ProviderError`` has its words and what came before; passthroughs hand its bytes on and note it."""
+    """An error outside of data is a ``ProviderError`` with its words and what came before.
+
+    Passthroughs hand its bytes on and note it.
+    """
     found = everywhere(serve, f"{script}:tokens={tokens},message=planted words", shape)
     for name, came in found.items():
         if name in RELAYS:
@@ -95,7 +101,10 @@ def test_an_end_mark_alone_and_a_cut_are_a_cut(serve: Serve, shape: str) -> None
 
 @pytest.mark.parametrize("what", ["lines", "nul", "array", "text", "sound"])
 def test_an_unknown_wire_is_handed_through_or_refused(serve: Serve, what: str) -> None:
-    """Passthroughs hand it through; a client says that it is no stream, and what to use."""
+    """Passthroughs hand an unknown wire through.
+
+    A client says that the wire is no stream, and what to use.
+    """
     for name, came in everywhere(serve, f"unknown-wire:what={what}", "openai-chat").items():
         if name in RELAYS:
             assert came.error is None
@@ -108,7 +117,7 @@ def test_an_unknown_wire_is_handed_through_or_refused(serve: Serve, what: str) -
 @pytest.mark.parametrize("shape", SPOKEN)
 @pytest.mark.parametrize("ask", [stream, collect])
 def test_a_call_without_arguments_is_whole(serve: Serve, connect: Connect, shape: str, ask: Any) -> None:
-    """One call with ``{}``, behind text as well, and nothing is asked again."""
+    """A call without arguments is one call with ``{}``, behind text as well; nothing is resent."""
     for tokens in (0, 3):
         server = serve(f"call-without-arguments:tokens={tokens}")
         outcome = ask(connect(), server.url + path(shape))

@@ -1,4 +1,4 @@
-"""Connections that were kept: when one is used again, and what happens when it turns out to be dead."""
+"""Connections that were kept: when they are used again, and what happens when they are dead."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_a_killed_connection_never_comes_back(serve: Serve, connect: Connect) ->
 
 
 def _ends_with_the_limit() -> Script:
-    """The answer's end meets the expiry of ``total``: earlier, with it, later."""
+    """Every other answer ends at the expiry of ``total``: earlier, with it or later."""
 
     def play(context):  # type: ignore[no-untyped-def]
         if context.request.number % 2 == 0:

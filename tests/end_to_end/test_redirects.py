@@ -52,7 +52,7 @@ def _to(location: str, status: int = 307, body: str | None = None) -> Script:
 
 
 def _get(client: Any, url: str, **options: Any) -> Outcome:
-    """A plain GET; its value is the response."""
+    """The outcome of a plain GET; its value is the response."""
     outcome = Outcome()
     try:
         outcome.value = client.request("GET", url, **options)
@@ -190,7 +190,10 @@ def test_a_call_follows_five_redirects_in_all(serve: Serve, connect: Connect, en
 
 
 def test_a_hooks_url_goes_before_a_redirects(serve: Serve, connect: Connect) -> None:
-    """``on_retry`` with a URL or parameters of its own decides; without, the redirect's target does."""
+    """``on_retry`` with a URL or parameters of its own decides where a resend goes.
+
+    Without them the redirect's target decides.
+    """
     for changes, target in (
         ({"url": "{}/v1/chat/completions?own=1"}, "/v1/chat/completions?own=1"),
         ({"params": {"own": "1"}}, "/v1/chat/completions?own=1"),

@@ -256,7 +256,10 @@ def test_netrc_credentials_are_masked(
 def test_credentials_of_a_proxy_are_masked(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, entry_point: Any
 ) -> None:
-    """A proxy that answers in place of the provider, and repeats what it was asked with."""
+    """Credentials of a proxy that answers in place of the provider are masked.
+
+    The proxy repeats what the request held.
+    """
     proxy = serve(_echoing("status"))
     proxies = {"http": proxy.url.replace("://", f"://{OTHER}:{SECRET}@")}
     said = _run(
@@ -269,7 +272,7 @@ def test_credentials_of_a_proxy_are_masked(
 def test_the_answer_to_a_challenge_is_masked(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A hook sends the answer in a second request."""
+    """The answer to a challenge is masked: a hook sends it in a second request."""
 
     def challenge(context: Context) -> Iterator[steps.Step]:
         headers = [("WWW-Authenticate", 'Digest realm="r", nonce="dcd98b7102dd", qop="auth"')]
@@ -286,7 +289,7 @@ def test_the_answer_to_a_challenge_is_masked(
 def test_new_credentials_of_a_resend_are_masked(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """``on_retry`` puts them in place of the first."""
+    """New credentials that ``on_retry`` puts in place of the first are masked."""
     server = serve("status:status=503", _echoing("status"))
     told: list[Any] = []
     retry = Retry(backoff=0, on_retry=lambda resend: {"headers": {"Authorization": f"Bearer {SECRET}"}})
@@ -298,7 +301,10 @@ def test_new_credentials_of_a_resend_are_masked(
 
 @pytest.mark.parametrize("name", [SECRET, f"id-{SECRET.upper()}"])
 def test_a_request_id_that_repeats_a_header_is_not_kept(serve: Serve, connect: Connect, name: str) -> None:
-    """The record of a good call leaves it out; any other request id is kept."""
+    """The record of a good call leaves out a request id that repeats a header.
+
+    Any other request id is kept.
+    """
     server = serve(_healthy(name), _healthy("req_011CTx9283"))
     client = connect()
     ids = []
@@ -342,7 +348,10 @@ def test_a_killed_attempt_keeps_no_request_id_that_repeats_a_header(
 def test_a_session_repeats_no_sent_secret(
     serve: Serve, log: Path, caplog: pytest.LogCaptureFixture, place: str, streaming: bool
 ) -> None:
-    """Errors, records and the log repeat none; the session's responses are the server's own."""
+    """Errors, records and the log of a session repeat no secret that was sent.
+
+    The session's responses are the server's own.
+    """
     server, told = serve(_echoing(place)), []
     with llmwatch.Session(retry=Retry(max_attempts=1), sinks=[told.append]) as session:
         session.headers["X-Gateway-Key"] = SECRET
@@ -363,7 +372,10 @@ def test_a_session_repeats_no_sent_secret(
 
 
 def test_the_sdk_transport_repeats_no_sent_secret(serve: Serve, log: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Its headers come from another library, and it hands on an error in a body."""
+    """The transport for SDKs repeats no secret that was sent.
+
+    Its headers come from another library, and it hands on an error in a body.
+    """
     server, told = serve(_echoing("event")), []
     with httpx2.Client(transport=Transport(retry=Retry(max_attempts=1), sinks=[told.append])) as client:
         client.post(server.chat_url, json=BODY, headers={"X-Gateway-Key": SECRET}, auth=(OTHER, SECRET))
@@ -391,7 +403,7 @@ def test_the_cause_of_an_sdk_status_error_repeats_no_secret(serve: Serve) -> Non
 def test_a_refused_tunnel_repeats_no_proxy_credentials(
     connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, server_tls: ssl.SSLContext, serve: Serve
 ) -> None:
-    """The proxy refuses a tunnel and repeats the credentials in its reason."""
+    """The credentials of a proxy that refuses a tunnel and repeats them are masked."""
 
     def refuse(context: Context) -> Iterator[steps.Step]:
         yield steps.Send(f"HTTP/1.1 407 {_message(context)}\r\n\r\n".encode())

@@ -1,4 +1,4 @@
-"""Signal handlers that return: what they interrupt goes on, however long they took."""
+"""Signal handlers that return: the interrupted call goes on, however long they took."""
 
 from __future__ import annotations
 

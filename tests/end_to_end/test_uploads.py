@@ -64,7 +64,7 @@ def test_a_slow_upload_is_not_killed_by_connect(serve: Serve, connect: Connect) 
 
 
 def test_ttfb_does_not_count_the_upload(serve: Serve, connect: Connect) -> None:
-    """``ttfb`` counts from sent: an upload that takes longer than it leaves it untouched."""
+    """``ttfb`` counts from the end of the upload: a longer upload does not touch it."""
     limit = 3 * LIMIT
     server = serve(_read_after(1.5 * limit), receive_buffer=65536)
     outcome = stream(connect(limits=Limits(ttfb=limit)), server.chat_url, json=None, data=_large(24))
@@ -74,7 +74,7 @@ def test_ttfb_does_not_count_the_upload(serve: Serve, connect: Connect) -> None:
 
 
 def _read_after(seconds: float) -> Script:
-    """A healthy answer to a request of which nothing is read for so long, and then all at once."""
+    """A healthy answer to a request that is not read for ``seconds``, and then read all at once."""
     return Script(
         name="late-reader",
         description="reads late",

@@ -213,7 +213,10 @@ def test_a_response_whose_lengths_contradict_each_other_is_a_cut(serve: Serve, c
     ],
 )
 def test_what_nothing_reads_is_not_a_stream(serve: Serve, connect: Connect, content_type: str, body: bytes) -> None:
-    """One request, and an error that says what came and what to use; from ``collect`` too."""
+    """A body that nothing reads is ``NotAStream`` after one request, from ``collect`` too.
+
+    The error says what came and what to use.
+    """
 
     def play(context: Context) -> Iterator[steps.Step]:
         yield from context.answer([steps.Chunk(body)], content_type=content_type)
@@ -251,7 +254,10 @@ EVENTS = b'data: {"choices": [{"index": 0, "delta": {"content": "hi"}, "finish_r
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, br", "compress", "gzip,gzip,gzip,gzip,gzip,gzip"])
 def test_an_encoding_that_is_not_read_is_told_after_one_request(serve: Serve, connect: Connect, encoding: str) -> None:
-    """Another request would be answered alike. The error says what it is, and what to change."""
+    """An encoding that is not read is an error after one request: another would be answered alike.
+
+    The error says what the encoding is, and what to change.
+    """
     server = serve(_said(b"\x1b\x0b\x00\xf8", ("Content-Encoding", encoding)))
     for ask in (stream, collect):
         error = ask(connect(), server.chat_url).failed(llmwatch.NotAStream)
@@ -262,7 +268,7 @@ def test_an_encoding_that_is_not_read_is_told_after_one_request(serve: Serve, co
 
 
 def test_an_encoding_over_another_is_read(serve: Serve, connect: Connect) -> None:
-    """A proxy that compresses what was compressed before does no harm; cut, it is cut."""
+    """A proxy that compresses a compressed body does no harm; a cut in such a body is a cut."""
     twice = gzip.compress(gzip.compress(EVENTS))
     server = serve(_said(twice, ("Content-Encoding", "gzip, gzip")))
     for ask in (stream, collect):
@@ -313,7 +319,10 @@ def test_a_stream_without_a_type_is_read_as_one(serve: Serve, connect: Connect, 
 def test_a_document_where_ollama_would_send_lines(
     serve: Serve, connect: Connect, document: dict[str, Any], indent: int | None
 ) -> None:
-    """A whole document of another make, in one line or many, is no cut stream: one request."""
+    """A whole document of another make, in one line or many, is no cut stream.
+
+    It is an error after one request.
+    """
     server = serve(_said(json.dumps(document, indent=indent).encode(), content_type="application/json"))
     for ask in (stream, collect):
         ask(connect(), server.url + "/api/chat").failed(llmwatch.NotAStream)
@@ -442,7 +451,10 @@ def _split(body: bytes, size: int, content_type: str) -> Script:
 @pytest.mark.parametrize("kind", ["text/event-stream", "text/plain", ""])
 @pytest.mark.parametrize("path", ["/api/chat", "/v1/other"])
 def test_lines_under_another_type_are_read(serve: Serve, connect: Connect, path: str, kind: str, size: int) -> None:
-    """Ollama's lines are known by the first of them; cut they are cut, and a document is none of them."""
+    """Ollama's lines are known by the first of them.
+
+    Lines that are cut are a cut answer, and a document is none of these lines.
+    """
     server = serve(_split(_lines(*LOCAL_LINES), size, kind))
     for ask in (stream, collect):
         outcome = ask(connect(), server.url + path)

@@ -30,7 +30,7 @@ LIVELY = 1.0 * SCALE
 A machine with too much to do often holds a process up for a fifth of a second, and never for a whole one.
 """
 BEAT = 0.02 * SCALE
-"""Between two pieces of a stream that lives, well within the limit."""
+"""The time between two pieces of a stream that lives, well within the limit."""
 PULSE = 0.005 * SCALE
 """The same for what has to live under the limit itself, which is forty times as long."""
 STOPPED = 1.0 * SCALE
@@ -42,7 +42,7 @@ LONG = 60.0 * SCALE
 FREE = 10.0 * SCALE
 """How long after its limit a call may be over on a machine that has too much to do."""
 GONE = 1.0 * SCALE
-"""In which a worker has to be gone after its attempt is over."""
+"""The time in which a worker has to be gone after its attempt is over."""
 PATIENCE = 10.0 * SCALE
 """How long a test waits for what must happen; never reached when all is well."""
 LAG = 0.05 * SCALE
