@@ -8,14 +8,7 @@ import tokenize
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-NOT_YET = "end_to_end|engine|hooks|safe_recovery|session|transport|watch"
-"""The folders of tests whose docstrings still have longer first lines."""
-FILES = [
-    path
-    for folder in ("llmwatch", "examples", "tests")
-    for path in sorted((ROOT / folder).rglob("*.py"))
-    if not re.match(rf"tests/({NOT_YET})/", path.relative_to(ROOT).as_posix())
-]
+FILES = [path for folder in ("llmwatch", "examples", "tests") for path in sorted((ROOT / folder).rglob("*.py"))]
 VAGUE = re.compile(r"\b(nobody|whoever|somebody|cannot be meant|what is no|of this house)\b", re.IGNORECASE)
 
 
