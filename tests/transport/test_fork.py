@@ -203,19 +203,24 @@ def test_many_children_of_a_busy_parent(tls: bool, run: Run) -> None:
         bundle = tempfile.NamedTemporaryFile()
         authority.cert_pem.write_to_path(bundle.name)
         sender, stop, errors = Sender(), threading.Event(), []
+        connected = threading.Barrier(5)
 
         def calls():
+            assert Call(sender, server.chat_url, verify=bundle.name).run()
+            connected.wait(PATIENCE)
             while not stop.is_set():
                 call = Call(sender, server.chat_url, verify=bundle.name)
                 if not call.run() or call.error is not None:
                     errors.append(call.error)
 
         with FaultServer(tls=context if {tls} else None) as server:
-            # What requests imports at its first call would be locked for ever in a child forked in the middle of it.
+            # What requests imports at its first call, and OpenSSL locks for a first connection, would stay locked
+            # in a child forked in the middle of it.
             assert Call(sender, server.chat_url, verify=bundle.name).run()
             threads = [threading.Thread(target=calls, daemon=True) for _ in range(4)]
             for thread in threads:
                 thread.start()
+            connected.wait(PATIENCE)
             for _ in range(10):
                 in_child(lambda: Call(sender, server.chat_url, verify=bundle.name).run())
             stop.set()
