@@ -26,6 +26,7 @@ from llmwatch.auth.grant import Grant, Raised, Refresh, fetch, is_sendable
 from llmwatch.auth.refresh_failure import Failure
 from llmwatch.auth.token_cache import Token, TokenCache
 from llmwatch.errors import ConfigError, LLMWatchError, TooManyThreads
+from llmwatch.interruption import is_interruption
 from llmwatch.policy import UNSET, Limits, seconds_from
 from llmwatch.policy.environment import REFRESH_VARIABLE
 from llmwatch.policy.limits import NAMES
@@ -270,8 +271,9 @@ def _put_aside(refusal: requests.Response) -> None:
         # In a client's worker no limit bounds the body of an error status that may not be the answer.
         if not _in_client():
             _read(refusal)
-    except Exception:
-        return
+    except Exception as error:
+        if is_interruption(error):
+            raise
     finally:
         refusal.close()
 

@@ -263,7 +263,9 @@ def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
 def _absolute(path: str) -> str:
     try:
         return os.path.abspath(path)
-    except OSError:
+    except OSError as error:
+        if is_interruption(error):
+            raise
         return path
 
 

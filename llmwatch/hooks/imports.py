@@ -17,6 +17,7 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
+from llmwatch.interruption import is_interruption
 from llmwatch.records.log import say
 
 __all__ = ["on_import"]
@@ -47,6 +48,8 @@ def _tell(loaded: Loaded, module: ModuleType) -> None:
     try:
         loaded(module)
     except Exception as error:
+        if is_interruption(error):
+            raise
         say(logging.WARNING, "llmwatch: %s is not watched: %s", module.__name__, error)
 
 

@@ -227,12 +227,16 @@ class JsonLinesSink:
         try:
             # A separate descriptor: O_RDWR in _open would open a pipe without a reader.
             reader = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        except OSError:
+        except OSError as error:
+            if is_interruption(error):
+                raise
             return False
         try:
             os.lseek(reader, -1, os.SEEK_END)
             return os.read(reader, 1) == b"\n"
-        except OSError:
+        except OSError as error:
+            if is_interruption(error):
+                raise
             return False
         finally:
             os.close(reader)
@@ -361,7 +365,9 @@ def _taking_turns(descriptor: int) -> Iterator[None]:
             pause = threading.Lock()
             pause.acquire()
             pause.acquire(timeout=_PAUSE)
-        except OSError:
+        except OSError as error:
+            if is_interruption(error):
+                raise
             # The file system does not support such locks.
             break
     try:

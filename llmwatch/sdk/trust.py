@@ -26,6 +26,7 @@ import requests
 from requests.utils import select_proxy
 
 from llmwatch.errors import ConfigError
+from llmwatch.interruption import is_interruption
 from llmwatch.sdk.libraries import Library
 
 __all__ = ["TRUST_ADVICE", "Trust", "Verify"]
@@ -90,6 +91,8 @@ class Trust:
         try:
             made: ssl.SSLContext = library.get("create_ssl_context")(trust_env=trusts_environment)
         except OSError as error:
+            if is_interruption(error):
+                raise
             raise _not_loaded(error, trusts_environment) from None
         if cert is not None:
             _load(made, cert)
@@ -101,6 +104,8 @@ def _load(context: ssl.SSLContext, cert: Any) -> None:
     try:
         context.load_cert_chain(*([cert] if isinstance(cert, str) else cert))
     except OSError as error:
+        if is_interruption(error):
+            raise
         raise ConfigError(
             f"The certificate of the client, cert={cert!r}, cannot be loaded ({_reason(error)}). Nothing was sent.",
             field="cert",

@@ -35,6 +35,7 @@ from urllib3.exceptions import DecodeError, IncompleteRead, ProtocolError
 from urllib3.response import HTTPResponse
 
 from llmwatch import at_fork
+from llmwatch.interruption import is_interruption
 from llmwatch.transport.peer import PeerSocket
 
 __all__ = ["BodyReader", "StreamedResponse"]
@@ -230,8 +231,8 @@ class BodyReader:
                 if piece:
                     self._piece = piece
                     return True
-        except Exception:
-            if not eager:
+        except Exception as error:
+            if not eager and not is_interruption(error):
                 return False
             self.closed = True
             raise
@@ -381,10 +382,21 @@ class StreamedResponse(HTTPResponse):
         if self._flushed and decode_content and not data:
             # urllib3 asks the decoder again at every read behind the end.
             return b""
-        decoded: bytes = super()._decode(data, decode_content, flush_decoder, *args, **kwargs)
-        # A bounded read may leave the decoder with more.
-        self._flushed = self._flushed or (flush_decoder and not data and not decoded)
-        return decoded
+        try:
+            decoded: bytes = super()._decode(data, decode_content, flush_decoder, *args, **kwargs)
+        except DecodeError as error:
+            # urllib3 takes every OSError for its decoder's, that of a signal handler as well.
+            if error.__cause__ is None or not is_interruption(error.__cause__):
+                raise
+            interruption = error.__cause__
+        else:
+            # A bounded read may leave the decoder with more.
+            self._flushed = self._flushed or (flush_decoder and not data and not decoded)
+            return decoded
+        try:
+            raise interruption
+        finally:
+            del interruption  # its traceback refers to this frame
 
     @contextmanager
     def _alone(self, decode_content: bool | None) -> Generator[None]:

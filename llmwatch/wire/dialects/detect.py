@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 
 from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import ConfigError, NotAStream
+from llmwatch.interruption import is_interruption
 from llmwatch.records.log import say
 from llmwatch.wire.dialects.anthropic import ANTHROPIC_EVENTS, Anthropic
 from llmwatch.wire.dialects.baidu import Baidu
@@ -191,6 +192,8 @@ def detected(url: str, event: Event | None) -> str | None:
             if known.detect is not None and known.detect(url, event):
                 return name
         except Exception as exc:
+            if is_interruption(exc):
+                raise
             # Only the class is logged, because the text may quote the event.
             message = "the detector of dialect %r raised %s: not asked for this stream"
             say(logging.WARNING, message, name, type(exc).__name__)
