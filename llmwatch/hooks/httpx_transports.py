@@ -10,7 +10,6 @@ reads the settings without it.
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import threading
 import weakref
@@ -23,12 +22,12 @@ from llmwatch import at_fork
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.hooks.imports import on_import
+from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
 from llmwatch.hooks.patches import Patches
-from llmwatch.hooks.pool_settings import LeftAlone, PoolAdapter, PoolSettings, check_pool, read_pool, stands_in
+from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, check_pool, read_pool, stands_in
 from llmwatch.interruption import is_interruption
 from llmwatch.payload import is_model_call, may_be_model_call
 from llmwatch.policy import resolve_keepalive
-from llmwatch.records.log import say
 from llmwatch.sdk.conversion import prepare
 from llmwatch.sdk.libraries import Library
 from llmwatch.sdk.transport import AdapterTransport, ConnectionSettings
@@ -40,6 +39,11 @@ _ATTRIBUTE = "_llmwatch_transport"
 
 _UNWATCHED_EXTENSIONS = frozenset({"trace", "target"})
 """Extensions of a request that only the library's own connections serve as the caller expects."""
+
+_READ_ONCE = "a body that is read once"
+
+_REMEDY = "transport=llmwatch.sdk.Transport() in its client watches it."
+_NO_EXTENSION = "Leave the extension out."
 
 
 class _PoolTransport(AdapterTransport):
@@ -81,7 +85,6 @@ class HttpxHook:
         self._patches: Patches | None = None
         self._leave: Callable[[], None] | None = None
         self._made: weakref.WeakSet[_PoolTransport] = weakref.WeakSet()
-        self._said: set[str] = set()
         at_fork.follow(self)
 
     def after_fork(self) -> None:
@@ -133,9 +136,11 @@ class HttpxHook:
         @functools.wraps(original)
         def handle_request(transport: Any, request: Any) -> Any:
             settings = self._settings
-            if settings is None or not own or not _may_be_watched(request):
+            if settings is None:
                 return original(transport, request)
-            watched = self._transport_for(transport, request, settings)
+            if not may_be_watched(self._name, request):
+                return original(transport, request)
+            watched = self._transport_for(transport, request, settings, own)
             return original(transport, request) if watched is None else watched.handle_request(request)
 
         return handle_request
@@ -152,11 +157,16 @@ class HttpxHook:
 
         return close
 
-    def _transport_for(self, transport: Any, request: Any, settings: Settings) -> _PoolTransport | None:
+    def _transport_for(self, transport: Any, request: Any, settings: Settings, own: bool) -> _PoolTransport | None:
         """The transport that sends ``request``; ``None`` if the library's own does."""
         try:
-            if not _is_model_call(request):
+            if not is_httpx_model_call(request):
+                count_other(self._name)
                 return None
+            if not own:
+                raise LeftAlone("another package's handle_request", said=False)
+            if not _UNWATCHED_EXTENSIONS.isdisjoint(request.extensions):
+                raise LeftAlone("an extension trace or target of the request", remedy=_NO_EXTENSION)
             pool = transport._pool
             check_pool(pool)
             made: _PoolTransport | None = vars(transport).get(_ATTRIBUTE)
@@ -164,12 +174,13 @@ class HttpxHook:
                 made = self._make(transport, pool, settings)
             return made
         except LeftAlone as reason:
-            self._say(reason)
+            leave(self._name, reason, remedy=_REMEDY)
         except (AttributeError, LookupError, TypeError) as error:
             if is_interruption(error):
                 raise
             # The library keeps its settings otherwise than the versions that are known.
-            self._say(LeftAlone(f"its connections cannot be read ({type(error).__name__})"))
+            unread = LeftAlone(f"its connections cannot be read ({type(error).__name__})")
+            leave(self._name, unread, remedy=_REMEDY)
         return None
 
     def _make(self, transport: Any, pool: Any, settings: Settings) -> _PoolTransport:
@@ -184,30 +195,25 @@ class HttpxHook:
             before.close()
         return made
 
-    def _say(self, reason: LeftAlone) -> None:
-        """Log once for each reason that a model call is not watched; not for a test's stand-in."""
-        if not reason.said or str(reason) in self._said:
-            return
-        self._said.add(str(reason))
-        say(
-            logging.WARNING,
-            "llmwatch: a model call through %s is not watched: %s. transport=llmwatch.sdk.Transport() in its client"
-            " watches it.",
-            self._name,
-            reason,
-        )
 
+def may_be_watched(library: str, request: Any) -> bool:
+    """A quick test of a request, with false positives. Counts those that are left alone.
 
-def _may_be_watched(request: Any) -> bool:
-    """A quick test of a request, with false positives. A body that is read once is not looked at."""
+    A body that is read once is not looked at.
+    """
     try:
         body = request.content
     except RuntimeError:  # RequestNotRead
+        count_other(library, _READ_ONCE)
         return False
-    return may_be_model_call(request.method, request.url, body) and _UNWATCHED_EXTENSIONS.isdisjoint(request.extensions)
+    if may_be_model_call(request.method, request.url, body):
+        return True
+    count_other(library)
+    return False
 
 
-def _is_model_call(request: Any) -> bool:
+def is_httpx_model_call(request: Any) -> bool:
+    """Whether a request of either library, whose body is here, is a model call."""
     if request.url.scheme not in ("http", "https") or not request.url.host:
         # The library's own error for it.
         return False

@@ -17,22 +17,13 @@ from typing import Any
 import requests
 from requests.utils import select_proxy
 
+from llmwatch.hooks.left_alone import LeftAlone
 from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import SOCKET_OPTIONS, WatchedAdapter
 
-__all__ = ["LeftAlone", "PoolAdapter", "PoolSettings", "check_pool", "read_pool", "stands_in"]
+__all__ = ["PoolAdapter", "PoolSettings", "check_pool", "read_pool", "stands_in"]
 
 _CORES = ("httpcore", "httpcore2")
-
-
-class LeftAlone(Exception):
-    """Why a transport is left alone, in a few words: ``HTTP/2``, ``a SOCKS proxy``, ...
-    ``said``: a user should know of it; a stand-in for the network is what a test wants.
-    """
-
-    def __init__(self, reason: str, *, said: bool = True) -> None:
-        super().__init__(reason)
-        self.said = said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

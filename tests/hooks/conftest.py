@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 import llmwatch
+from llmwatch.hooks import left_alone
 from tests.end_to_end.conftest import authority, bundle, serve, server_tls
 from tests.sdk.conftest import no_key, sdk_waits
 
@@ -15,7 +16,9 @@ __all__ = ["authority", "bundle", "no_key", "sdk_waits", "serve", "server_tls"]
 
 @pytest.fixture(autouse=True)
 def uninstalled() -> Iterator[None]:
-    """No test leaves an installation."""
+    """No test leaves an installation, or counts of what was left alone."""
+    left_alone._counts.clear()
+    left_alone._said.clear()
     yield
     llmwatch.uninstall()
 

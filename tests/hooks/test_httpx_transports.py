@@ -25,6 +25,7 @@ import pytest
 import llmwatch
 from llmwatch import CallRecord, Limits, Retry
 from llmwatch.faults import FaultServer, ProxyServer
+from llmwatch.hooks.left_alone import OTHER, counts
 from tests.sdk.clients import ASKS, ask
 from tests.sdk.times import LONG, SOON
 
@@ -316,7 +317,32 @@ def test_what_cannot_be_watched_is_left_alone_and_said_once(
         f"llmwatch: a model call through {name} is not watched: HTTP/2",
         f"llmwatch: a model call through {name} is not watched: a Unix socket",
     ]
+    assert counts() == {name: {"HTTP/2": 2, "a Unix socket": 2}}
     assert records == []
+
+
+@libraries
+def test_requests_that_are_left_alone_are_counted(
+    serve: Any, install: Install, library: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other requests are counted without a line, a model call with an extension with one."""
+    url, chat = serve("healthy").url + "/orders", serve("healthy").chat_url
+
+    with library.Client(timeout=LONG) as client:
+        client.get(url)
+        assert counts() == {}
+        install()
+        client.get(url)
+        client.post(url, json={"prompt": "a car"})
+        client.post(url, content=iter([b"a"]))
+        client.post(chat, json=STREAM, extensions={"trace": lambda *_: None})
+    assert counts() == {
+        library.__name__: {OTHER: 2, "a body that is read once": 1, "an extension trace or target of the request": 1}
+    }
+    assert [record.getMessage() for record in caplog.records] == [
+        f"llmwatch: a model call through {library.__name__} is not watched: an extension trace or target of the"
+        " request. Leave the extension out."
+    ]
 
 
 # -- the connections -----------------------------------------------------------
