@@ -13,6 +13,7 @@ from llmwatch.errors import LLMWatchError
 from llmwatch.policy import Limits, Retry
 from llmwatch.sdk.error_events import without_bad_events
 from llmwatch.sdk.event_names import with_event_names
+from llmwatch.sdk.http_clients import given_transport
 from llmwatch.sdk.translation import as_anthropic, as_openai, status_cause
 from llmwatch.sdk.transport import Through, Translate, Transport
 from llmwatch.sdk.trust import Verify
@@ -52,7 +53,7 @@ def openai(
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
     settings = {"limits": limits, "retry": retry, "session": session, "verify": verify, "max_event": max_event}
-    watched = _transport(transport, max_body=max_body, **settings)
+    watched = given_transport(transport, max_body=max_body, **settings)
     return _client("openai", "OpenAI", as_openai, watched, without_bad_events, kwargs)  # type: ignore[no-any-return]
 
 
@@ -86,19 +87,8 @@ def anthropic(
     Close the client, or use it as a context manager. Raises :class:`ImportError` without the package.
     """
     settings = {"limits": limits, "retry": retry, "session": session, "verify": verify, "max_event": max_event}
-    watched = _transport(transport, max_body=max_body, **settings)
+    watched = given_transport(transport, max_body=max_body, **settings)
     return _client("anthropic", "Anthropic", as_anthropic, watched, _named_and_good, kwargs)  # type: ignore[no-any-return]
-
-
-def _transport(transport: Transport | None, **settings: Any) -> Transport:
-    if transport is None:
-        return Transport(**settings)
-    if not isinstance(transport, Transport):
-        raise TypeError(f"transport must be a llmwatch.sdk.Transport, not {type(transport).__name__}")
-    given = [name for name, value in settings.items() if value is not None]
-    if given:
-        raise TypeError(f"give {', '.join(given)} to the transport, or give no transport")
-    return transport
 
 
 def _client(

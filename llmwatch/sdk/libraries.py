@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Library", "library_of"]
+__all__ = ["LIBRARIES", "Library", "library_of"]
 
-_NAMES = ("httpx", "httpx2")
+LIBRARIES = ("httpx", "httpx2")
+"""The names of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ def library_of(request: object) -> Library:
     """The library of ``request``. Raises :class:`TypeError` for anything but a request of either library."""
     for kind in type(request).__mro__:
         name = kind.__module__.partition(".")[0]
-        if kind.__name__ == "Request" and name in _NAMES:
+        if kind.__name__ == "Request" and name in LIBRARIES:
             return Library(name)
     raise TypeError(f"llmwatch.sdk.Transport takes requests of httpx or httpx2, not {type(request).__name__}")
 

@@ -82,7 +82,7 @@ def test_importing_the_helpers_imports_no_sdk_and_no_library() -> None:
         "print(sdk.__all__)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=PATIENCE)
-    assert done.stdout == "['Through', 'Translate', 'Transport', 'Verify', 'anthropic', 'openai']\n"
+    assert done.stdout == "['Through', 'Translate', 'Transport', 'Verify', 'anthropic', 'client', 'openai']\n"
 
 
 @BOTH
