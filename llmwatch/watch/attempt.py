@@ -188,6 +188,7 @@ class Attempt(Watched, Generic[T]):
         try:
             with self._lock:
                 self._machine.seen(Seen.BEGUN, self._clock.now())
+                self.armed = self._machine.soonest
                 self._thread = thread
                 registry.add(self)
             # The watch comes first: nothing is sent without it.
@@ -431,7 +432,7 @@ class Attempt(Watched, Generic[T]):
             first = self._machine.refresh()
             if first is not None and first.at < self.armed:
                 self.armed = first.at
-                self._supervisor.look_at(self)
+                self._supervisor.arm(self)
 
     def check(self) -> None:
         """Raise :class:`~llmwatch.watch.interfaces.Aborted` if the attempt is over."""

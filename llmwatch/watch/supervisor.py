@@ -1,8 +1,14 @@
 """The registry of live attempts, and the supervisor: one daemon thread that ends expired attempts.
 
-The schedule belongs to the supervisor's thread alone. The only way in is an inbox, a ``SimpleQueue``, which a finalizer
-may use too. An attempt enters the inbox when it starts and when its next expiry moves *forward*. An event that moves
-the expiry back costs nothing: the supervisor looks at the attempt again before it acts on a deadline.
+The schedule belongs to the supervisor's thread alone. There are two ways in, and a finalizer may use both: the inbox, a
+``SimpleQueue``, wakes the thread; ``_unarmed`` holds the attempts that the thread takes up when it wakes. An attempt
+enters ``_unarmed`` when it starts and when its next expiry moves *forward*, and wakes the thread only if that expiry
+comes before the thread wakes by itself. So call after call costs no wake-up: the thread sleeps until the connect limit
+of a call that ended long ago. An event that moves the expiry back costs nothing: the supervisor looks at the attempt
+again before it acts on a deadline.
+
+No wake-up is lost: a thread that arms an attempt first appends it and then reads ``_wakes_at``; the supervisor first
+writes ``_wakes_at`` and then looks into ``_unarmed``, and sleeps only if it is empty.
 
 The supervisor holds no lock of its own while it takes an attempt's lock, and takes one attempt's lock at a time. When
 many attempts expire at once, all verdicts come first, then the shutdowns.
@@ -102,7 +108,9 @@ class Registry:
 
 _log = logging.getLogger("llmwatch")
 
-_NOW = float("-inf")
+_NOW, _NEVER = float("-inf"), float("inf")
+_MOST_UNARMED = 64
+"""So many attempts wake the thread at any time, or those that are over would pile up."""
 _PAUSES = (0.0, 0.02, 0.1, 0.5, 1.0)
 """Seconds before the next turn after each failed turn in a row. One more failure ends the thread."""
 
@@ -126,6 +134,8 @@ class Supervisor:
         self.clock = clock
         self.registry = registry or Registry()
         self._inbox: queue.SimpleQueue[Watched | None] = queue.SimpleQueue()
+        self._unarmed: deque[Watched] = deque()
+        self._wakes_at = _NOW  # when the thread wakes by itself; _NOW while it is awake
         self._heap: list[tuple[float, int, Watched]] = []
         self._numbers = itertools.count()
         self._compact_at = 64
@@ -143,7 +153,7 @@ class Supervisor:
         with self._start_lock:
             if self._shift is None or self._shift.over or not self._shift.launch.came_up():
                 self._begin_shift()
-        self._inbox.put(attempt)
+        self.arm(attempt)
 
     def _begin_shift(self) -> None:
         if self._shift is not None and self._shift.over:
@@ -151,6 +161,12 @@ class Supervisor:
             _log.error("llmwatch: the thread that watches over the limits had died; another takes over")
         self._shift = shift = _Shift(self._run)
         shift.launch.start()
+
+    def arm(self, attempt: Watched) -> None:
+        """Have ``attempt`` examined when its instant ``armed`` has come. Takes no lock."""
+        self._unarmed.append(attempt)
+        if attempt.armed < self._wakes_at or not len(self._unarmed) % _MOST_UNARMED:
+            self._inbox.put(None)
 
     def look_at(self, attempt: Watched) -> None:
         """Have ``attempt`` examined soon. Takes no lock, so finalizers may call it."""
@@ -201,17 +217,22 @@ class Supervisor:
     def turn(self) -> None:
         """Sleep until the next deadline or message, then handle everything that is due."""
         until = self._heap[0][0] if self._heap else None
-        item = self.clock.get(self._inbox, _NOW if self._due or self._doomed else until)
-        while item is not None:
-            self._due[id(item)] = item
-            try:
+        self._wakes_at = _NEVER if until is None else until
+        item = self.clock.get(self._inbox, _NOW if self._due or self._doomed or self._unarmed else until)
+        self._wakes_at = _NOW
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if item is not None:
+                    self._due[id(item)] = item
                 item = self._inbox.get_nowait()
-            except queue.Empty:
-                break
         now = self.clock.now()
         if until is not None and now > until:
             self._lags.append(now - until)
             self._missed += now - until > GRACE
+        while self._unarmed:
+            attempt = self._unarmed.popleft()
+            if attempt.armed < _NEVER:
+                self._arm(attempt, attempt.armed)
         self._pop_due(now)
         for key, attempt in list(self._due.items()):
             if self._examine(attempt, now):

@@ -89,6 +89,10 @@ class HandDriven(Supervisor):
         self.messages += 1
         super().look_at(attempt)
 
+    def arm(self, attempt: Any) -> None:
+        self.messages += 1
+        super().arm(attempt)
+
     def look(self, turns: int = 3) -> None:
         """Do all there is to do now. An expiry that got a grace uncovers the next one only in the next turn."""
         for _ in range(turns):
@@ -113,7 +117,7 @@ class Scripted:
         self.name = name
         self.log = log
         self.answers = list(answers)
-        self.armed = float("inf")
+        self.armed = float("-inf")  # to be examined at once
         self.examined = threading.Event()
         self.aborted = threading.Event()
         self.raises: BaseException | None = None

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import logging
 import os
+import queue
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 
@@ -20,6 +23,7 @@ from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.clock import SYSTEM, ManualClock
 from llmwatch.watch.machine import Action, VerdictKind
 from llmwatch.watch.supervisor import Supervisor
+from tests.end_to_end.calls import eventually
 from tests.watch.scripted import (
     PATIENCE,
     Caller,
@@ -32,6 +36,7 @@ from tests.watch.scripted import (
     held,
 )
 
+T = TypeVar("T")
 Log = list[tuple[str, str, float | None]]
 MakeStage = Callable[..., Stage]
 START = 1_000.0
@@ -103,6 +108,88 @@ def test_a_shorter_limit_that_starts_later_is_kept_to(stage: MakeStage) -> None:
     one.supervisor.look()
     one.pass_time(5.0 + LATE)
     assert (one.verdict.limit, one.verdict.elapsed) == ("stale", 5.0 + LATE)
+
+
+class CountingClock(ManualClock):
+    """A manual clock that counts how often the supervisor wakes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.woken = 0
+
+    def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
+        item = super().get(inbox, until)
+        self.woken += 1
+        return item
+
+
+class Expiring(Scripted):
+    """A scripted attempt that is killed at the first look after ``at``."""
+
+    def __init__(self, name: str, log: Log, at: float) -> None:
+        super().__init__(name, log)
+        self.armed = self.at = at
+
+    def examine(self, now: float) -> tuple[Action, float | None]:
+        super().examine(now)
+        self.armed = self.at if now <= self.at else float("inf")
+        return (Action.NOTHING, self.at) if now <= self.at else (Action.KILL, None)
+
+
+def test_call_after_call_lets_the_supervisor_sleep(log: Log) -> None:
+    """The first of many short attempts wakes the thread, then every 64th; none is kept for long."""
+    clock = CountingClock()
+    supervisor = Supervisor(clock)
+    supervisor.watch(Expiring("first", log, START + 10.0))
+    left = []
+    for _ in range(1_000):
+        attempt = Expiring("a", log, START + 20.0)
+        supervisor.watch(attempt)
+        attempt.armed = float("inf")
+        left.append(weakref.ref(attempt))
+    del attempt
+    eventually(lambda: len(supervisor._unarmed) < 64, "the thread has taken up most of them")
+    assert clock.woken <= 1_000 / 64 + 5
+    eventually(lambda: sum(one() is not None for one in left) <= 130, "those that are over are forgotten")
+    assert log == []
+
+
+def test_an_expiry_that_comes_before_all_others_wakes_the_supervisor(log: Log) -> None:
+    """The thread sleeps for 100 s; attempts that expire sooner, in any order, are killed in time."""
+    clock = CountingClock()
+    supervisor = Supervisor(clock)
+    seconds = (100.0, 50.0, 10.0, 70.0, 10.0, 5.0)
+    attempts = [Expiring(f"{one:g}", log, START + one) for one in seconds]
+    for attempt in attempts:
+        supervisor.watch(attempt)
+    for attempt in sorted(attempts, key=lambda one: one.at):
+        clock.advance(attempt.at + LATE - clock.now())
+        assert attempt.aborted.wait(PATIENCE)
+    examined = [name for what, name, _ in log if what == "abort"]
+    assert examined == ["5", "10", "10", "50", "70", "100"]
+
+
+def test_what_is_armed_while_the_supervisor_is_about_to_sleep_is_not_lost(log: Log) -> None:
+    """An attempt that is armed between the two steps of going to sleep keeps the thread awake."""
+
+    class Late(SteppedClock):
+        def get(self, inbox: queue.SimpleQueue[T | None], until: float | None) -> T | None:
+            slept.append(until)
+            return super().get(inbox, until)
+
+    slept: list[float | None] = []
+    supervisor = Supervisor(Late())
+    # The thread has published when it wakes, and has not looked at what is unarmed yet.
+    supervisor._wakes_at = float("inf")
+    supervisor._unarmed.append(Expiring("a", log, START + 5.0))
+    supervisor.turn()
+    assert slept == [float("-inf")]
+    assert supervisor.scheduled == 1
+    supervisor.arm(Expiring("b", log, START + 4.0))
+    assert supervisor._inbox.empty()
+    supervisor.turn()
+    supervisor.turn()
+    assert slept == [float("-inf"), float("-inf"), START + 4.0]
 
 
 # -- what may go wrong -------------------------------------------------------
