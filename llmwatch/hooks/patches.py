@@ -13,10 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from llmwatch.transport.instrument import as_function
+
 __all__ = ["Patches"]
 
 Make = Callable[[Any], Any]
-"""Makes a replacement of the original, which the replacement calls."""
+"""Makes a replacement of the original, which the replacement calls with the instance first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +54,7 @@ class Patches:
             if any(patch.on_top for patch in self._applied if (patch.owner, patch.name) == (owner, name)):
                 continue
             original = vars(owner)[name]
-            patch = _Patch(owner, name, original, make(original))
+            patch = _Patch(owner, name, original, make(as_function(original)))
             setattr(owner, name, patch.replacement)
             self._applied.append(patch)
         self.active = True

@@ -18,10 +18,12 @@ adapter makes one. The exchange happens under the lock of urllib3's container, i
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import weakref
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any, TypeAlias
 
 import requests
@@ -39,7 +41,15 @@ from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
 
-__all__ = ["Interceptor", "add_interceptor", "adopt_adapter", "adopt_proxy", "own_retries", "remove_interceptor"]
+__all__ = [
+    "Interceptor",
+    "add_interceptor",
+    "adopt_adapter",
+    "adopt_proxy",
+    "as_function",
+    "own_retries",
+    "remove_interceptor",
+]
 
 Interceptor: TypeAlias = Callable[[requests.Session, str, BaseAdapter], BaseAdapter]
 """Gets the session, the URL and the chosen adapter; returns the adapter to use."""
@@ -50,15 +60,34 @@ _interceptors: tuple[Interceptor, ...] = ()
 _patches: list[_Patch] = []  # patches that other code may still call
 
 
+def as_function(attribute: Any) -> Callable[..., Any]:
+    """A function that calls ``attribute``, found in a class, as its instance would: the first argument.
+
+    A plain function is returned unchanged. Other code may have put something else there: a wrapper of wrapt, which asks
+    to be bound, or a mock, which never gets the instance.
+    """
+    if type(attribute) is FunctionType:
+        return attribute
+    get = getattr(type(attribute), "__get__", None)
+
+    @functools.wraps(attribute, updated=())
+    def function(instance: Any, *args: Any, **kwargs: Any) -> Any:
+        bound = attribute if get is None else get(attribute, instance, type(instance))
+        return bound(*args, **kwargs)
+
+    return function
+
+
 class _Patch:
     """One change, with the function that it replaced. Each call uses the interceptors of that moment."""
 
     def __init__(self) -> None:
-        original = self.original = requests.Session.get_adapter
+        self.original = vars(requests.Session)["get_adapter"]
+        original = as_function(self.original)
 
         def get_adapter(self: requests.Session, url: str) -> BaseAdapter:
             """The adapter for ``url``, watched by llmwatch."""
-            adapter = original(self, url)
+            adapter: BaseAdapter = original(self, url)
             for interceptor in _interceptors:
                 adapter = interceptor(self, url, adapter)
             return adapter
@@ -67,7 +96,7 @@ class _Patch:
 
     @property
     def on_top(self) -> bool:
-        return requests.Session.get_adapter is self.function
+        return vars(requests.Session)["get_adapter"] is self.function
 
 
 def add_interceptor(interceptor: Interceptor, *, first: bool = False) -> None:

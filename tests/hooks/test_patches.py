@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -110,3 +111,32 @@ def test_an_inherited_attribute_is_no_owner() -> None:
 
     with pytest.raises(KeyError):
         Patches({(Derived, "method"): lambda original: original}).apply()
+
+
+class Bound:
+    """What wrapt puts into a class: a call passes the instance only after it was bound."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return lambda *args: self.wrapped(instance, *args)
+
+    def __call__(self, *args: Any) -> None:
+        raise AssertionError("it was called without being bound")
+
+
+def test_what_other_code_put_there_is_called_as_from_an_instance() -> None:
+    """A descriptor is bound first, and a mock is not given the instance; each is put back itself."""
+    owner, patches, call = made()
+    owner.method = bound = Bound(vars(owner)["method"])
+    patches.apply()
+    assert call() == ["ours", "original"]
+    patches.undo()
+    assert vars(owner)["method"] is bound
+    owner.method = unbound = mock.MagicMock()
+    patches.apply()
+    assert call() == ["ours"]
+    unbound.assert_called_once_with(["ours"])
+    patches.undo()
+    assert vars(owner)["method"] is unbound

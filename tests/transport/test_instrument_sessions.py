@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -187,3 +188,41 @@ def test_a_subclass_is_watched_where_it_calls_its_parent() -> None:
     with Asks() as asks, Knows() as knows:
         assert (_names(asks), _names(knows)) == ("sa", "k")
     instrument.remove_interceptor(one)
+
+
+class _Bound:
+    """What wrapt puts into a class: a call passes the session only after it was bound."""
+
+    def __init__(self, wrapped: Any) -> None:
+        self.wrapped = wrapped
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return lambda *args, **kwargs: self.wrapped(instance, *args, **kwargs)
+
+
+def test_what_other_code_put_there_is_bound_and_put_back_itself(
+    session: requests.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A descriptor in place of the function is called from the session, and put back itself."""
+    bound = _Bound(vars(requests.Session)["get_adapter"])
+    monkeypatch.setattr(requests.Session, "get_adapter", bound)
+    one = Named("a")
+    instrument.add_interceptor(one)
+    assert _names(session) == "a"
+    instrument.remove_interceptor(one)
+    assert vars(requests.Session)["get_adapter"] is bound
+    assert _names(session) == ""
+    monkeypatch.undo()
+
+
+def test_a_mock_in_place_of_the_function_never_gets_the_session(session: requests.Session) -> None:
+    """A mock is called as without an interceptor: with the URL alone."""
+    one = Named("a")
+    with mock.patch.object(requests.Session, "get_adapter") as made:
+        instrument.add_interceptor(one)
+        adapter = session.get_adapter(URL)
+        instrument.remove_interceptor(one)
+        assert vars(requests.Session)["get_adapter"] is made
+    made.assert_called_once_with(URL)
+    assert isinstance(adapter, Around)
+    assert adapter.inner is made.return_value
