@@ -2,6 +2,8 @@
 
 There the client has settled mounts, proxies, auth, hooks and redirects. A model call goes over a transport of llmwatch
 that is made from the settings of that one transport's pool. Every other request goes the library's way, unchanged.
+Where other code wrapped the function first, a call is watched beneath its wrapper
+(:mod:`llmwatch.hooks.wrapped_calls`).
 
 **The lock** protects one hook's settings, patches and transports, and is a leaf: no import is made under it. A call
 reads the settings without it.
@@ -24,7 +26,8 @@ from llmwatch.engine.settings import Settings
 from llmwatch.hooks.imports import on_import
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
 from llmwatch.hooks.patches import Patches
-from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, check_pool, read_pool, stands_in
+from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, check_pool, is_core_pool, read_pool, stands_in
+from llmwatch.hooks.wrapped_calls import PoolFunctions, call_wrapper, note_arrival
 from llmwatch.interruption import is_interruption
 from llmwatch.payload import is_model_call, may_be_model_call
 from llmwatch.policy import resolve_keepalive
@@ -85,6 +88,7 @@ class HttpxHook:
         self._patches: Patches | None = None
         self._leave: Callable[[], None] | None = None
         self._made: weakref.WeakSet[_PoolTransport] = weakref.WeakSet()
+        self._functions = PoolFunctions()
         at_fork.follow(self)
 
     def after_fork(self) -> None:
@@ -109,6 +113,7 @@ class HttpxHook:
             self._settings = None
             if self._patches is not None:
                 self._patches.undo()
+            self._functions.detach()
             leave, self._leave = self._leave, None
             made = list(self._made)
         if leave is not None:
@@ -131,7 +136,7 @@ class HttpxHook:
 
     def _handle_request(self, original: Any) -> Any:
         # What other code has put there may hold spans or answer by itself: it gets every call.
-        own = not stands_in(original, f"{self._name}._transports.default")
+        wrapped = stands_in(original, f"{self._name}._transports.default")
 
         @functools.wraps(original)
         def handle_request(transport: Any, request: Any) -> Any:
@@ -140,10 +145,28 @@ class HttpxHook:
                 return original(transport, request)
             if not may_be_watched(self._name, request):
                 return original(transport, request)
-            watched = self._transport_for(transport, request, settings, own)
+            if wrapped:
+                return self._call_wrapper(original, transport, request, settings)
+            watched = self._transport_for(transport, request, settings)
             return original(transport, request) if watched is None else watched.handle_request(request)
 
         return handle_request
+
+    def _call_wrapper(self, original: Any, transport: Any, request: Any, settings: Settings) -> Any:
+        """The response of other code's wrapper ``original``; the call is watched if it comes to the pool."""
+
+        def send() -> Any:
+            watched = self._transport_for(transport, request, settings)
+            return None if watched is None else watched.handle_request(request)
+
+        pool = getattr(transport, "_pool", None)
+        if is_core_pool(pool):
+            with self._lock:
+                self._functions.attach(pool)
+        response, came_down = call_wrapper(original, transport, request, send)
+        if not came_down and is_httpx_model_call(request):
+            leave(self._name, LeftAlone("another package's handle_request", said=False), remedy=_REMEDY)
+        return response
 
     def _closing(self, original: Any) -> Any:
         @functools.wraps(original)
@@ -157,14 +180,13 @@ class HttpxHook:
 
         return close
 
-    def _transport_for(self, transport: Any, request: Any, settings: Settings, own: bool) -> _PoolTransport | None:
+    def _transport_for(self, transport: Any, request: Any, settings: Settings) -> _PoolTransport | None:
         """The transport that sends ``request``; ``None`` if the library's own does."""
+        note_arrival(request)
         try:
             if not is_httpx_model_call(request):
                 count_other(self._name)
                 return None
-            if not own:
-                raise LeftAlone("another package's handle_request", said=False)
             if not _UNWATCHED_EXTENSIONS.isdisjoint(request.extensions):
                 raise LeftAlone("an extension trace or target of the request", remedy=_NO_EXTENSION)
             pool = transport._pool

@@ -37,8 +37,10 @@ def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSe
       the log names the reason for a model call. A library that is not imported yet is watched once the program imports
       it; nothing is imported here.
 
-    All share budgets, circuit breakers and pacing by origin. A second call exchanges settings and libraries for calls
-    that have not begun; no call is watched twice. Raises :class:`~llmwatch.ConfigError` for an unknown library.
+    Other code may wrap the same functions, before or after: a tracer (OpenTelemetry, Sentry) sees each call once, and
+    a stand-in for the network answers by itself. All share budgets, circuit breakers and pacing by origin. A second
+    call exchanges settings and libraries for calls that have not begun; no call is watched twice. Raises
+    :class:`~llmwatch.ConfigError` for an unknown library.
     """
     names = set(libraries)
     if isinstance(libraries, str) or not names.issubset(LIBRARIES):

@@ -18,10 +18,11 @@ import requests
 from requests.utils import select_proxy
 
 from llmwatch.hooks.left_alone import LeftAlone
+from llmwatch.hooks.wrapped_calls import PoolFunction
 from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import SOCKET_OPTIONS, WatchedAdapter
 
-__all__ = ["PoolAdapter", "PoolSettings", "check_pool", "read_pool", "stands_in"]
+__all__ = ["PoolAdapter", "PoolSettings", "check_pool", "is_core_pool", "read_pool", "stands_in"]
 
 _CORES = ("httpcore", "httpcore2")
 
@@ -46,18 +47,25 @@ class PoolSettings:
 
 def stands_in(function: object, module: str) -> bool:
     """Whether ``function`` is not the one that ``module`` defines: other code has put its own there."""
-    return not isinstance(function, FunctionType) or function.__globals__.get("__name__") != module
+    # A proxy for the function (wrapt's) says that it is of the function's class.
+    return type(function) is not FunctionType or function.__globals__.get("__name__") != module
+
+
+def is_core_pool(pool: Any) -> bool:
+    """Whether ``pool`` is of one of the core libraries' own classes."""
+    kind = type(pool)
+    core = kind.__module__.partition(".")[0]
+    return core in _CORES and kind in [getattr(sys.modules[core], name, None) for name in _POOLS]
 
 
 def check_pool(pool: Any) -> None:
     """Raise :class:`LeftAlone` where connections like those of ``pool`` cannot be made."""
     kind = type(pool)
-    core = kind.__module__.partition(".")[0]
-    if core not in _CORES or kind not in [getattr(sys.modules[core], name, None) for name in _POOLS]:
+    if not is_core_pool(pool):
         raise LeftAlone("a custom pool")
     if kind.__name__ == "SOCKSProxy":
         raise LeftAlone("a SOCKS proxy")
-    if _is_mocked(pool, core):
+    if _is_mocked(pool, kind.__module__.partition(".")[0]):
         raise LeftAlone("a stand-in for the network", said=False)
     if pool._http2 or not pool._http1:
         raise LeftAlone("HTTP/2")
@@ -92,7 +100,7 @@ def _is_mocked(pool: Any, core: str) -> bool:
     """Whether other code has put itself between the pool and the network."""
     connection = getattr(sys.modules.get(f"{core}._sync.connection"), "HTTPConnection", None)
     return (
-        "handle_request" in vars(pool)
+        not isinstance(vars(pool).get("handle_request"), (PoolFunction, type(None)))
         or stands_in(type(pool).handle_request, f"{core}._sync.connection_pool")
         or stands_in(getattr(connection, "handle_request", None), f"{core}._sync.connection")
         or type(pool._network_backend).__module__.partition(".")[0] != core

@@ -577,31 +577,6 @@ def test_a_wrapper_on_top_stays_and_ours_passes_on(
     assert vars(library.HTTPTransport)["handle_request"] is original
 
 
-@libraries
-def test_a_wrapper_below_gets_every_call(
-    serve: Any, install: Install, library: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """llmwatch passes every call on to a wrapper that other code has put there before.
-
-    The wrapper may answer by itself.
-    """
-    original = vars(library.HTTPTransport)["handle_request"]
-    spans: list[str] = []
-
-    def theirs(self: Any, request: Any) -> Any:
-        spans.append(str(request.url))
-        return original(self, request)
-
-    monkeypatch.setattr(library.HTTPTransport, "handle_request", theirs)
-    records = install()
-    server = serve("healthy")
-    with library.Client(timeout=LONG) as client:
-        assert client.post(server.chat_url, json=STREAM).status_code == 200
-    assert (len(spans), len(records)) == (1, 0)
-    llmwatch.uninstall()
-    assert vars(library.HTTPTransport)["handle_request"] is theirs
-
-
 def test_a_second_install_exchanges_the_settings(serve: Any, install: Install) -> None:
     """A second ``install`` gives a client that is in use new settings from its next call on."""
     server = serve("healthy", "healthy")
