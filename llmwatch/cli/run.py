@@ -22,6 +22,7 @@ from typer.core import TyperCommand
 from llmwatch import ConfigError
 from llmwatch.cli.exit_codes import ExitCode, command, let_go
 from llmwatch.cli.run_site.sitecustomize import VARIABLE
+from llmwatch.cli.run_summary import begin_file
 from llmwatch.cli.terminal import Terminal
 from llmwatch.engine.settings import incident_sinks
 from llmwatch.policy import (
@@ -40,6 +41,7 @@ __all__ = ["ScriptCommand", "run"]
 
 _SITE = str(Path(__file__).parent / "run_site")
 _OWN_OPTIONS = ("-q", "--quiet", "-h", "--help")
+_WITH_VALUE = "--json"
 _STARTS = ("-m", "-c")
 """Options of Python that name the program to run; all words after them are the program's."""
 _MODULE = re.compile(r"-\w*mllmwatch")
@@ -49,13 +51,25 @@ class ScriptCommand(TyperCommand):
     """A command whose options end at the script, with or without ``--``. Later words are the script's."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        begins = next((index for index, word in enumerate(args) if word not in _OWN_OPTIONS), len(args))
-        if args[begins : begins + 1] != ["--"]:
+        begins = 0
+        while begins < len(args) and _is_own(args[begins]):
+            begins += 2 if args[begins] == _WITH_VALUE else 1
+        if begins <= len(args) and args[begins : begins + 1] != ["--"]:
             args = [*args[:begins], "--", *args[begins:]]
         return super().parse_args(ctx, args)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         return ["[OPTIONS] [--] SCRIPT|-m MODULE [ARGS]..."]
+
+
+def _is_own(word: str) -> bool:
+    return word in _OWN_OPTIONS or word == _WITH_VALUE or word.startswith(f"{_WITH_VALUE}=")
+
+
+def _file(path: str | None) -> str | None:
+    if path is not None and (path.startswith("-") or not path):
+        raise typer.BadParameter("standard output is the script's; name a file.")
+    return path
 
 
 def _started(words: Any) -> list[str]:
@@ -80,18 +94,28 @@ Script = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No notes and no summary on standard error.")]
+Json = Annotated[
+    str | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        callback=_file,
+        help='Write the summary to this file as one JSON object. "complete" is false if a signal killed the script.',
+    ),
+]
 
 
 @command
-def run(script: Script, quiet: Quiet = False) -> ExitCode:
+def run(script: Script, quiet: Quiet = False, json_file: Json = None) -> ExitCode:
     """Run a Python script as it is, with its calls through requests, httpx and httpx2 watched.
 
     Watched are every call through requests, and every model call through a synchronous client of httpx or httpx2, so
     those of most SDKs. Nothing is imported that the script does not import.
     The script runs as python would run it, and its exit code is the exit code. Limits and retries are set by
     LLMWATCH_ variables, which "llmwatch limits" lists; calls that lost an attempt go to the file that
-    LLMWATCH_INCIDENT_LOG names. A summary follows on standard error. Processes that the script forks are watched as
-    well, and are not in the summary; other programs that it starts are not.
+    LLMWATCH_INCIDENT_LOG names. A model call that cannot be watched (of an async client, say) is named at once on
+    standard error, with what to change. A summary follows there, one line for each library. Processes that the script
+    forks are watched as well, and are not in the summary; other programs that it starts are not.
     """
     options = _python_options(sys.orig_argv[1:], len(sys.argv) - 1)
     if options and (sys.flags.ignore_environment or sys.flags.no_site):
@@ -109,8 +133,10 @@ def run(script: Script, quiet: Quiet = False) -> ExitCode:
         terminal = Terminal()
         for warning in warnings:
             terminal.note(f"note: {warning}")
+    if json_file is not None:
+        _begin_file(json_file)
     let_go()
-    environment = _environment(os.environ, quiet=quiet)
+    environment = _environment(os.environ, quiet=quiet, json_file=json_file)
     try:
         os.execve(sys.executable, [sys.executable, *options, *script], environment)
     except OSError as error:
@@ -128,14 +154,22 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
     return resolve_limits(environ=environ).warnings
 
 
-def _environment(environ: Mapping[str, str], *, quiet: bool) -> dict[str, str]:
+def _begin_file(path: str) -> None:
+    try:
+        begin_file(path)
+    except OSError as error:
+        raise ConfigError(f"The file of --json cannot be written: {path!r}: {error.strerror}.") from None
+
+
+def _environment(environ: Mapping[str, str], *, quiet: bool, json_file: str | None) -> dict[str, str]:
     """The variables for the new interpreter. ``sitecustomize`` removes those that only the start needs."""
     path = environ.get("PYTHONPATH")
     made = {**environ, "PYTHONPATH": f"{_SITE}{os.pathsep}{path}" if path else _SITE}
-    made[VARIABLE] = json.dumps({"process": os.getpid(), "pythonpath": path, "quiet": quiet})
+    # The paths stay valid if the script changes its working directory.
+    file = None if json_file is None else os.path.abspath(json_file)
+    made[VARIABLE] = json.dumps({"process": os.getpid(), "pythonpath": path, "quiet": quiet, "json": file})
     log = incident_log(environ)
     if log is not None:
-        # The path stays valid if the script changes its working directory.
         made[INCIDENT_LOG_VARIABLE] = os.path.abspath(log)
     return made
 

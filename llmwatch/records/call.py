@@ -38,8 +38,9 @@ class CallRecord(JsonRecord):
       included; ``delayed``: part of ``elapsed`` in which the attempts waited for other calls (retry budget, circuit
       breaker, pacing) and not for the provider.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
-    * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``, ``httpx``,
-      ``httpx2``, ``sdk.openai``, ``sdk.anthropic``).
+    * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``,
+      ``sdk.openai``, ``sdk.anthropic``), or the library whose call it is (``httpx``, ``httpx2``; ``requests`` by
+      :func:`llmwatch.install`).
     * ``profile``: name of the defaults; ``limits``: each limit of the last attempt by name, with its ``value`` in
       seconds (``None``: off) and its ``source``.
     * ``attempts``, ``decisions``: in chronological order.

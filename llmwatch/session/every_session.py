@@ -32,7 +32,7 @@ class _Installation:
         """
         if isinstance(adapter, (WatchingAdapter, WatchedAdapter)) or not is_http(url):
             return adapter
-        return WatchingAdapter(adapter, self._settings)
+        return WatchingAdapter(adapter, self._settings, recorded_as="requests")
 
 
 _lock = threading.RLock()  # protects _installed; see the module's docstring

@@ -47,12 +47,13 @@ class WatchingAdapter(BaseAdapter):
     ``inner`` can be: limits and retries go along, sinks and hooks do not.
     """
 
-    def __init__(self, inner: BaseAdapter, settings: Settings) -> None:
+    def __init__(self, inner: BaseAdapter, settings: Settings, *, recorded_as: str = "") -> None:
         super().__init__()
-        self.__dict__.update(inner=inner, settings=settings)
+        self.__dict__.update(inner=inner, settings=settings, recorded_as=recorded_as)
 
     inner: BaseAdapter
     settings: Settings
+    recorded_as: str
 
     def send(
         self,
@@ -91,6 +92,7 @@ class WatchingAdapter(BaseAdapter):
             proxies=proxies,
             error=failed,
             connection=self,
+            recorded_as=self.recorded_as,
         )
 
     def close(self) -> None:
@@ -98,7 +100,7 @@ class WatchingAdapter(BaseAdapter):
         self.inner.close()
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name in ("inner", "settings"):
+        if name.startswith("__") or name in ("inner", "settings", "recorded_as"):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
@@ -110,7 +112,7 @@ class WatchingAdapter(BaseAdapter):
         return {"inner": self.inner, "settings": {name: getattr(self.settings, name) for name in kept}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(inner=state["inner"], settings=Settings(**state["settings"]))
+        self.__dict__.update(inner=state["inner"], settings=Settings(**state["settings"]), recorded_as="")
 
     def __repr__(self) -> str:
         return f"<llmwatch around {self.inner!r}>"

@@ -1,124 +1,18 @@
 from __future__ import annotations
 
-import dataclasses
 import io
+import json
 import os
 import sys
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from llmwatch import CallRecord
-from llmwatch.cli.run_summary import Summary
-from tests.cli.incident_calls import CANCELLED, FAILED, REFUSED, SEVERAL, UNSENT, attempt, call
+from llmwatch.cli.run_summary import Summary, begin_file
+from llmwatch.hooks import left_alone
+from tests.cli.incident_calls import call
 
-DONE = call(attempts=(attempt(1, limit=None, cause=None, close_reason="done", error=None),), outcome="done")
-REFUSED_404 = call(
-    attempts=(attempt(1, status=404, limit=None, cause="provider_error", close_reason="failed"),),
-    outcome="failed",
-    cause="provider_error",
-)
-
-
-def lines(*records: CallRecord, **circumstances: Any) -> list[str]:
-    summary = Summary()
-    for record in records:
-        summary(record)
-    return summary.lines(**{"running": 0, "orphans": 0, "log": None, "loaded": (), **circumstances})
-
-
-def test_without_a_call_there_is_no_summary() -> None:
-    """A script without a call gets no summary, with any incident log."""
-    assert lines() == []
-    assert lines(log="/somewhere") == []
-
-
-def test_an_unwatched_library_is_named_without_a_call() -> None:
-    """The summary names a loaded library that is not watched."""
-    (line,) = lines(loaded={"httpx", "aiohttp", "requests"})
-    assert line == (
-        "no call was watched; of httpx, which the script has loaded, only model calls of sync clients are watched;"
-        " aiohttp, which the script has loaded, is not watched"
-    )
-    assert lines(DONE, loaded={"httpx"}) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
-
-
-def test_the_summary_counts_outcomes_limits_and_resends() -> None:
-    """Calls are counted by how they ended, failed ones by the limit or else the reason.
-
-    Resends are counted in all.
-    """
-    first, second = lines(*SEVERAL, DONE, DONE, FAILED, REFUSED_404, orphans=1, running=2)
-    assert first == (
-        "11 calls watched: 2 done, 1 recovered, 5 failed (stale 2, connect_failed 1, setup_failure 1, HTTP 404 1),"
-        " 1 cancelled, 2 still running; 1 resend, 1 orphan"
-    )
-    assert second.startswith("7 calls lost an attempt; ")
-
-
-def _timed(timeout: float, **limits: dict[str, Any]) -> CallRecord:
-    return dataclasses.replace(
-        DONE, limits={name: {"explicit": True, "timeout": timeout, **limit} for name, limit in limits.items()}
-    )
-
-
-def test_time_outs_that_count_and_that_do_not() -> None:
-    """One line names the limits that the script's time-outs lowered, and the variable against it.
-
-    Another names the time-outs that were set aside.
-    """
-    own = "timeout of the request"
-    lowered = _timed(
-        30.0,
-        ttfb={"value": 30.0, "source": own, "instead_of": 120.0},
-        stale={"value": 30.0, "source": own, "instead_of": None},
-    )
-    raised = _timed(600.0, ttfb={"value": 600.0, "source": own, "instead_of": 120.0})
-    aside = _timed(600.0, ttfb={"value": 45.0, "source": "LLMWATCH_TTFB_TIMEOUT_SECONDS"})
-    assert lines(raised)[1:] == []
-    assert lines(lowered, lowered, raised, aside)[1:] == [
-        "timeout= of the script lowered ttfb to 30 s in 2 calls, stale to 30 s in 2 calls;"
-        " LLMWATCH_OVERRIDE_TIMEOUTS=1 sets it aside",
-        "timeout= of the script or its library was set aside: 600 s in 1 call",
-    ]
-    many = [_timed(float(at), ttfb={"value": float(at), "source": own, "instead_of": 99.0}) for at in range(1, 7)]
-    assert lines(*many)[1].count("ttfb") == 4
-    assert " and 2 more; " in lines(*many)[1]
-
-
-@pytest.mark.parametrize(
-    ("record", "reason"),
-    [(FAILED, "stale"), (REFUSED, "connect_failed"), (UNSENT, "setup_failure"), (REFUSED_404, "HTTP 404")],
-)
-def test_a_shared_reason_has_no_number(record: CallRecord, reason: str) -> None:
-    """A reason that all failures share goes without a number."""
-    assert lines(record)[0] == f"1 call watched: 1 failed ({reason}); 0 resends, 0 orphans"
-
-
-def test_more_than_four_reasons_are_summed_up() -> None:
-    """Beyond four reasons the rest is one number."""
-    statuses = [400, 401, 403, 404, 404, 413, 422]
-    failures = [
-        call(attempts=(attempt(1, status=status, limit=None),), outcome="failed", cause="provider_error")
-        for status in statuses
-    ]
-    assert "7 failed (HTTP 404 2, HTTP 400 1, HTTP 401 1, HTTP 403 1, others 2)" in lines(*failures)[0]
-
-
-def test_an_open_call_is_counted_as_running() -> None:
-    """A call that the script left open is watched, and has not ended."""
-    assert lines(running=1) == ["1 call watched: 1 still running; 0 resends, 0 orphans"]
-
-
-def test_the_summary_names_the_log_or_how_to_get_one() -> None:
-    """The log is named where there is one; a way to get one where there are incidents and none is kept."""
-    assert lines(DONE) == ["1 call watched: 1 done; 0 resends, 0 orphans"]
-    assert lines(CANCELLED)[1:] == ["1 call lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records"]
-    assert lines(DONE, log="/a/log")[1:] == ["0 calls lost an attempt; the incident log is /a/log"]
-    assert lines(FAILED, FAILED, log="/a/log")[1:] == ["2 calls lost an attempt; the incident log is /a/log"]
-    assert lines(FAILED, log="/a/log", lost=1)[1].endswith("is /a/log; 1 incident could not be written there")
-    assert lines(DONE, log="log")[1].endswith(os.path.abspath("log"))
-    assert lines(DONE, log="/a/\x1b[2Jlog")[1].endswith(r"'/a/\x1b[2Jlog'")
+DONE = call()
 
 
 @pytest.mark.parametrize("gone", ["none", "closed", "full"])
@@ -149,7 +43,7 @@ def test_every_line_is_written_once_with_its_prefix(monkeypatch: pytest.MonkeyPa
     summary.write()
     written = given.getvalue()
     assert written.count("\n") == written.count("llmwatch: ") == 2
-    assert "1 recovered" in written
+    assert "stream: 1 call watched: 1 recovered" in written
 
 
 def test_a_forked_child_writes_no_summary(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,8 +56,60 @@ def test_a_forked_child_writes_no_summary(monkeypatch: pytest.MonkeyPatch) -> No
     summary.after_fork()
     assert summary._lock.acquire(blocking=False)
     summary._lock.release()
-    assert summary.lines(running=0, orphans=0, log=None, loaded=()) == []
+    assert summary._counts.lines(None) == []
     summary(DONE)
     monkeypatch.setattr(os, "getpid", lambda: -1)
     summary.write()
     assert given.getvalue() == ""
+
+
+@pytest.fixture
+def standard_error(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """In the place of the standard error that the process was given."""
+    given = io.StringIO()
+    monkeypatch.setattr(sys, "__stderr__", given)
+    return given
+
+
+def test_the_file_is_one_object_and_needs_no_lines(tmp_path: Path, standard_error: io.StringIO) -> None:
+    """The file has the counts, those left alone included; quiet, nothing else is written."""
+    path = tmp_path / "summary"
+    begin_file(str(path))
+    assert json.loads(path.read_text()) == {"schema": 1, "complete": False}
+    summary = Summary(lines=False, file=str(path))
+    summary(DONE)
+    left_alone._counts.clear()
+    left_alone.count_other("httpx")
+    try:
+        summary.write()
+    finally:
+        left_alone._counts.clear()
+    document = json.loads(path.read_text())
+    assert (document["schema"], document["complete"], document["incident_log"]) == (1, True, None)
+    assert document["libraries"]["stream"]["recovered"] == 1
+    assert document["libraries"]["httpx"]["left_alone"] == {"not a model call": 1}
+    assert path.read_text().count("\n") == 1
+    assert standard_error.getvalue() == ""
+
+
+def test_a_file_that_cannot_be_written_is_said(tmp_path: Path, standard_error: io.StringIO) -> None:
+    """A folder is refused at the beginning; what fails at the end is one line, even if quiet."""
+    with pytest.raises(IsADirectoryError):
+        begin_file(str(tmp_path))
+    Summary(lines=False, file=str(tmp_path / "none" / "such")).write()
+    assert standard_error.getvalue() == (
+        f"llmwatch: the summary could not be written to '{tmp_path}/none/such': No such file or directory\n"
+    )
+
+
+def test_a_pipe_gets_one_object(tmp_path: Path, standard_error: io.StringIO) -> None:
+    """The mark of a run that has not ended goes to files alone."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        begin_file(str(path))
+        Summary(lines=False, file=str(path)).write()
+        assert json.loads(os.read(reader, 65536))["complete"] is True
+    finally:
+        os.close(reader)

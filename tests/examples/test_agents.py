@@ -138,7 +138,7 @@ def test_the_requests_script_needs_no_line_under_run(tmp_path: Path) -> None:
             assert len(server.requests) == 2
         assert (done.code, done.out) == (0, ANSWER + "\n")
         # A session that watches itself keeps its settings, and has no sink.
-        assert ("llmwatch: 1 call watched: 1 recovered; 1 resend, 0 orphans\n" in done.err) == watched
+        assert ("llmwatch: requests: 1 call watched: 1 recovered; 1 resend\n" in done.err) == watched
 
 
 def test_the_installed_agent_shows_its_recovery() -> None:
@@ -199,7 +199,7 @@ def test_the_agent_is_freed(entry_point: str) -> None:
     assert "".join(line for line in done.out.splitlines(True) if not line.startswith("  ")) == AGENT_SAID
     if entry_point == "run":
         assert done.err.splitlines() == [
-            "llmwatch: 3 calls watched: 1 done, 1 recovered, 1 failed (stale); 1 resend, 0 orphans",
+            "llmwatch: requests: 3 calls watched: 1 done, 1 recovered, 1 failed (stale); 1 resend",
             "llmwatch: 2 calls lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records",
         ]
     else:

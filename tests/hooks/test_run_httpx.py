@@ -45,7 +45,7 @@ SCRIPTS = {
     "openai": (OPENAI, "openai-chat", ANSWER),
     "anthropic": (ANTHROPIC, "anthropic", ANSWER),
 }
-RECOVERED = "llmwatch: 1 call watched: 1 recovered; 1 resend, 0 orphans\n"
+RECOVERED = "llmwatch: {}: 1 call watched: 1 recovered; 1 resend\n"
 HINT = "llmwatch: 1 call lost an attempt; LLMWATCH_INCIDENT_LOG=FILE keeps the records\n"
 
 
@@ -60,7 +60,8 @@ def test_an_untouched_script_recovers(tmp_path: Path, name: str) -> None:
         assert len(server.requests) == 2
     defaults = "60 s in 1 call" if "httpx" in name else "600 s in 1 call, 5 s in 1 call"
     aside = f"llmwatch: timeout= of the script or its library was set aside: {defaults}\n"
-    assert ended == Ended(0, f"{answer}\n", RECOVERED + HINT + aside)
+    library = "httpx" if name == "httpx" else "httpx2"
+    assert ended == Ended(0, f"{answer}\n", RECOVERED.format(library) + HINT + aside)
 
 
 def test_a_stall_in_mid_stream_frees_the_script(tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_a_stall_in_mid_stream_frees_the_script(tmp_path: Path) -> None:
         assert len(server.requests) == 1
     assert ended.code == 1
     assert "openai.APITimeoutError: Request timed out." in ended.err
-    assert "llmwatch: 1 call watched: 1 failed (stale); 0 resends, 0 orphans\n" in ended.err
+    assert "llmwatch: httpx2: 1 call watched: 1 failed (stale); 0 resends\n" in ended.err
 
 
 def test_nothing_is_imported_for_it() -> None:

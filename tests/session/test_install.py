@@ -49,7 +49,7 @@ def test_sessions_that_exist_and_those_to_come_are_watched(records: list[CallRec
         with requests.Session() as after, Legacy() as legacy:
             for get in (before.get, after.get, legacy.get, requests.get):
                 caught(llmwatch.WatchTimeout, get, server.url)
-        assert [one.entry_point for one in records] == ["session"] * 4
+        assert [one.entry_point for one in records] == ["requests"] * 4
         assert len(server.requests) == 4
 
 

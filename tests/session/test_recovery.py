@@ -237,7 +237,8 @@ def test_a_recovered_call_is_one_record_and_one_notice(way: Way) -> None:
     settings = {"limits": LIMITS, "sinks": [records.append], "on_notice": notices.append}
     with FaultServer(["silent", "healthy"]) as server, way.session(**settings) as session:
         session.post(server.chat_url, json=asking())
-    assert [(one.outcome, one.entry_point, len(one.attempts)) for one in records] == [("recovered", "session", 2)]
+    name = "requests" if way.name == "install" else "session"
+    assert [(one.outcome, one.entry_point, len(one.attempts)) for one in records] == [("recovered", name, 2)]
     assert [one.cause for one in notices if isinstance(one, llmwatch.RetryNotice)] == ["ttfb"]
     eventually(lambda: llmwatch.stats()["workers"] == 0, "the workers are gone")
 

@@ -20,7 +20,10 @@ from typing import Any
 __all__ = ["VARIABLE"]
 
 VARIABLE = "_LLMWATCH_RUN"
-"""JSON: ``process``, the id of the script's process; ``pythonpath``, the old value; ``quiet``."""
+"""JSON for the script's process.
+
+``process``: its id; ``pythonpath``: the old value; ``quiet``; ``json``: the path of the summary's file, or null.
+"""
 
 
 def _leave() -> dict[str, Any] | None:
@@ -47,7 +50,7 @@ def _begin(message: dict[str, Any]) -> None:
         _load_llmwatch()
         from llmwatch.cli.run_startup import start
 
-        start(quiet=message["quiet"])
+        start(quiet=message["quiet"], json=message["json"])
     except BaseException:
         with suppress(Exception):
             traceback.print_exc(file=sys.__stderr__)
