@@ -404,6 +404,7 @@ class Planner:
             plain=self.options.plain,
             partial_resends_used=history.partial_resends,
             free_resend_used=history.free_resends > 0,
+            library_resends=self.options.library_resends,
             cancelled_by=cancelled_by,
         )
 

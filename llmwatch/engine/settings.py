@@ -122,6 +122,7 @@ class CallOptions:
       document that answers a plain call. ``strict``: a fault in an answer that is handed on as it comes ends the call.
     * ``redirected``: a session follows a redirect of a model call; the answer has the bounds of that call. ``ends_at``
       is then the instant at which the ``deadline`` of that call ends.
+    * ``library_resends``: the library around the call makes every resend, that for a dead connection too.
     * ``adapter_retries`` are asked if no other rule resends. ``timeouts`` are those of the request.
     * ``recorded_as``: the entry point's name in the record, where it is not that of ``entry_point``.
     * ``caps`` lower limits and never raise one: seconds by name, from ``caps_source``.
@@ -134,6 +135,7 @@ class CallOptions:
     documents_whole: bool = False
     strict: bool = False
     redirected: bool = False
+    library_resends: bool = False
     limits: Limits | None = None
     retry: Retry | None = None
     cancel: CancelToken | None = None

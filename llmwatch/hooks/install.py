@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmwatch.engine.settings import ClientSettings, checked_settings, shows_settings
 from llmwatch.errors import ConfigError
+from llmwatch.hooks.botocore_sessions import BotocoreHook
 from llmwatch.hooks.httpx_transports import HttpxHook
 from llmwatch.session import unwatch_sessions, watch_sessions
 
@@ -15,10 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LIBRARIES", "install", "uninstall"]
 
-LIBRARIES = ("requests", "httpx", "httpx2")
+LIBRARIES = ("requests", "httpx", "httpx2", "botocore")
 """The libraries whose calls :func:`install` watches."""
 
-_HOOKS = {name: HttpxHook(name) for name in LIBRARIES if name != "requests"}
+_HOOKS: dict[str, HttpxHook | BotocoreHook] = {
+    "httpx": HttpxHook("httpx"),
+    "httpx2": HttpxHook("httpx2"),
+    "botocore": BotocoreHook(),
+}
 
 
 @shows_settings
@@ -36,6 +41,12 @@ def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSe
       transports that are not the library's own, and requests with an extension ``trace`` or ``target``. One line in
       the log names the reason for a model call. A library that is not imported yet is watched once the program imports
       it; nothing is imported here.
+    * ``botocore``: model calls of every existing and future client of Bedrock's runtime: Converse, ConverseStream,
+      InvokeModel and InvokeModelWithResponseStream. Certificates, proxies and the size of the pool are those of the
+      client; ``read_timeout`` and ``connect_timeout`` count as a ``timeout=`` of requests, their defaults for nothing.
+      Every resend is botocore's, which signs it anew: its ``retries=`` decide, ``retry`` does not count, and a record
+      is about one request. Headers are held until the first content, so that silence behind them is resent as well. An
+      error is llmwatch's and botocore's. Every other request is left alone; so are files as bodies.
 
     Other code may wrap the same functions, before or after: a tracer (OpenTelemetry, Sentry) sees each call once, and
     a stand-in for the network answers by itself. All share budgets, circuit breakers and pacing by origin. A second

@@ -44,6 +44,7 @@ class Context:
       before the deadline.
     * ``loading``: a local server loads its model and still has time for that. Such an attempt does not count towards
       the number of attempts and the budget.
+    * ``library_resends``: the library around the call makes every resend.
     * ``cancelled_by``: ``user`` or ``lifecycle`` once the call is cancelled.
     """
 
@@ -61,4 +62,5 @@ class Context:
     wait_ok: bool = True
     time_ok: bool = True
     loading: bool = False
+    library_resends: bool = False
     cancelled_by: str | None = None

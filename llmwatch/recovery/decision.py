@@ -99,6 +99,8 @@ def _is_dead_connection(failure: Failure, facts: Facts) -> bool:
 def _nothing_left(facts: Facts, context: Context, *, free: bool) -> Reason | None:
     if facts.replayable is False:
         return Reason.BODY_NOT_REPLAYABLE
+    if context.library_resends:
+        return Reason.LEFT_TO_LIBRARY
     if free:
         return None if context.time_ok else Reason.NO_TIME_LEFT
     loading = context.loading and context.max_attempts > 1

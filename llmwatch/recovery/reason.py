@@ -230,6 +230,11 @@ class Reason(str, Enum):
         "A resend would be safe, but every allowed attempt is used up.",
         f"Try again later, or raise max_attempts ({RETRY_VARIABLES['max_attempts']}).",
     )
+    LEFT_TO_LIBRARY = (
+        "left_to_library",
+        "A resend would be safe, and is the calling library's to make: it signs each request anew.",
+        "Try again later, or raise the attempts of the library (botocore: retries= of its Config).",
+    )
     ADAPTER_RETRIES_EXHAUSTED = (
         "adapter_retries_exhausted",
         "The max_retries of the adapter asked for further tries, and all of them are used up.",

@@ -140,6 +140,7 @@ def open_response(
     overrides: Overrides | None = None,
     ends_at: float | None = None,
     recorded_as: str = "",
+    library_resends: bool = False,
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
@@ -152,6 +153,7 @@ def open_response(
     * ``error`` maps each failure to an error of the entry point's users. ``connection``: the response's adapter.
     * ``trust_advice``: what to do about a certificate that does not verify. ``overrides``: the request's own settings
       against its URL. ``recorded_as``: the entry point's name in the record.
+    * ``library_resends``: the library around the call makes every resend.
 
     An HTTP status never raises. Invalid settings, of the environment too, raise :class:`~llmwatch.ConfigError`
     unmapped, so that no retry loop takes them for a failure. A model call that is redirected to another origin goes on
@@ -190,6 +192,7 @@ def open_response(
         ends_at=ends_at,
         redirected=was_model_call,
         recorded_as=recorded_as,
+        library_resends=library_resends,
     )
     call = ResponseCall(passthroughs(sender, settings, options), settings, options)
     try:

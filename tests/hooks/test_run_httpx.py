@@ -81,7 +81,7 @@ def test_nothing_is_imported_for_it() -> None:
     program = (
         "import sys, llmwatch; llmwatch.install(); llmwatch.uninstall(); llmwatch.install();"
         " print(sorted(name for name in sys.modules if name.split('.')[0] in"
-        " ('httpx', 'httpx2', 'httpcore', 'httpcore2', 'openai', 'anthropic')))"
+        " ('httpx', 'httpx2', 'httpcore', 'httpcore2', 'openai', 'anthropic', 'botocore')))"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ended.stdout == "[]\n"
@@ -96,9 +96,9 @@ def test_a_library_that_comes_later_is_watched() -> None:
         "import sys, llmwatch\n"
         "finders = len(sys.meta_path)\n"
         "llmwatch.install()\n"
-        "assert len(sys.meta_path) == finders + 2\n"
+        "assert len(sys.meta_path) == finders + 3\n"
         "import httpx\n"
-        "assert len(sys.meta_path) == finders + 1\n"
+        "assert len(sys.meta_path) == finders + 2\n"
         "made = vars(httpx.HTTPTransport)['handle_request']\n"
         "llmwatch.uninstall()\n"
         "assert len(sys.meta_path) == finders\n"

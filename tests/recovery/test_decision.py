@@ -300,6 +300,12 @@ class TestFreeResend:
         ):
             assert not plan.free
 
+    def test_a_library_that_makes_every_resend_makes_this_one_too(self) -> None:
+        """Where a library signs each request anew, not even a dead connection is worth a resend here."""
+        plan = decide(CUT, self.REUSED, context(library_resends=True, loading=True))
+        assert (plan.recovery.decision, plan.reason, plan.free) == (Decision.STOP, Reason.LEFT_TO_LIBRARY, False)
+        assert (plan.could_work, plan.safe) == (True, True)
+
     def test_a_kill_or_a_status_has_no_free_resend(self) -> None:
         """Silence on a reused connection is silence."""
         assert not decide(killed("ttfb"), self.REUSED, context()).free
@@ -316,6 +322,7 @@ class TestStops:
             ({"pace_ok": False}, Reason.HELD_BACK),
             ({"wait_ok": False}, Reason.RETRY_AFTER_TOO_LONG),
             ({"time_ok": False}, Reason.NO_TIME_LEFT),
+            ({"library_resends": True}, Reason.LEFT_TO_LIBRARY),
             ({"cancelled_by": "user"}, Reason.CANCELLED_BY_USER),
             ({"cancelled_by": "lifecycle"}, Reason.CANCELLED_BY_LIFECYCLE),
         ],

@@ -213,6 +213,8 @@ def test_every_decision_and_nearly_every_reason_comes_about() -> None:
         # of the adapter's own retries
         Reason.ADAPTER_RETRIES,
         Reason.ADAPTER_RETRIES_EXHAUSTED,
+        # of a library that makes every resend
+        Reason.LEFT_TO_LIBRARY,
         Reason.RETRY_AFTER_TOO_LONG,
         Reason.NO_TIME_LEFT,
     }
