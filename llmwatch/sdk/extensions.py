@@ -26,7 +26,12 @@ def overrides_of(request: Any, library: Library) -> Overrides:
     Raises :class:`TypeError` for values of a wrong type, :class:`~llmwatch.ConfigError` for a name that no server can
     have, and the library's ``LocalProtocolError`` for a target that cannot be sent.
     """
-    return Overrides(server_hostname=_name_in(request.extensions), target=_target_in(request, library))
+    return Overrides(
+        server_hostname=_name_in(request.extensions),
+        target=_target_in(request, library),
+        # A tracer of the library has put its header there. It may have patched http.client as well, for requests' sake.
+        headers_once=True,
+    )
 
 
 def _name_in(extensions: Any) -> str | None:

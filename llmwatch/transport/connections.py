@@ -14,7 +14,7 @@ import http.client
 import socket
 import ssl
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -156,6 +156,26 @@ def _retargeted(url: str, target: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}{target}"
 
 
+class _HeadersOnce:
+    """Calls ``put``, which writes a header, once for each of ``headers``, with the value that is there.
+
+    Headers of other names are written as they come.
+    """
+
+    def __init__(self, put: Callable[..., None], headers: Mapping[str, Any]) -> None:
+        self._put = put
+        self._own = {name.lower(): value for name, value in headers.items()}
+        self._written: set[str] = set()
+
+    def __call__(self, header: str, *values: Any) -> None:
+        name = header.lower()
+        if name in self._own:
+            if name in self._written or values != (self._own[name],):
+                return
+            self._written.add(name)
+        self._put(header, *values)
+
+
 class WatchedMixin(HTTPConnection):
     """The additions of both connection classes to urllib3's."""
 
@@ -252,6 +272,8 @@ class WatchedMixin(HTTPConnection):
             kwargs["body"] = _taken(kwargs["body"], context.observer, self.blocksize)
         if context.overrides.target is not None:
             url = _retargeted(url, context.overrides.target)
+        if context.overrides.headers_once:
+            self.putheader = _HeadersOnce(super().putheader, kwargs.get("headers") or {})  # type: ignore[method-assign]
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)
@@ -260,6 +282,7 @@ class WatchedMixin(HTTPConnection):
             raise
         finally:
             self._requesting = False
+            vars(self).pop("putheader", None)
         context.observer.sent()
 
     def _forget_unsent(self) -> None:

@@ -35,6 +35,8 @@ class Overrides:
     """The name that TLS asks for, and that the server's certificate must have."""
     target: str | None = None
     """The target in the first line, in place of path and query."""
+    headers_once: bool = False
+    """Whether a header that other code adds on the way is left out if the request has one of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
