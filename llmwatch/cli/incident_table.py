@@ -21,8 +21,21 @@ __all__ = ["OUTCOME_STYLES", "Listing", "Place", "Totals", "lost", "place_of", "
 OUTCOME_STYLES = {"done": "dim", "recovered": "green", "failed": "red", "cancelled": "yellow"}
 """The colour of each outcome on a terminal."""
 
-_COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "attempts", "decision", "outcome")
-_TO_THE_RIGHT = ("elapsed", "attempts")
+_COLUMNS = (
+    "call",
+    "when",
+    "origin",
+    "entry point",
+    "model",
+    "phase",
+    "limit or cause",
+    "status",
+    "elapsed",
+    "attempts",
+    "decision",
+    "outcome",
+)
+_TO_THE_RIGHT = ("status", "elapsed", "attempts")
 _GAP = 2
 _ID_SHOWN = 8
 """Characters shown of a call's id, which is random: enough to name it among thousands."""
@@ -93,8 +106,11 @@ def _row(record: CallRecord) -> _Row:
         tame(record.call_id, _ID_SHOWN * 2)[:_ID_SHOWN] or _NOTHING,
         when(record.started_at),
         tame(record.origin, _MOST_CELL) or _NOTHING,
+        tame(record.entry_point, _MOST_CELL) or _NOTHING,
+        tame(record.model or "", _MOST_CELL) or _NOTHING,
         _joined([place.phase for place in places]),
         _joined([place.why for place in places]) if places else record.cause or _NOTHING,
+        _NOTHING if record.status is None else str(record.status),
         seconds(record.elapsed),
         str(len(record.attempts)),
         decision,
@@ -107,10 +123,10 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _stacked(row: _Row) -> Iterator[Text]:
-    call, began, origin, phase, why, elapsed, attempts, decision, outcome = row
+    call, began, origin, entry_point, model, phase, why, status, elapsed, attempts, decision, outcome = row
     yield Text(f"{call}  {began}  ").append(outcome, style=OUTCOME_STYLES.get(outcome, ""))
-    yield Text(f"  {origin}", style="dim")
-    yield Text(f"  {phase}: {why}; {elapsed}, {_count(int(attempts), 'attempt')}, {decision}")
+    yield Text(f"  {origin}, {entry_point}, model {model}", style="dim")
+    yield Text(f"  {phase}: {why}; status {status}, {elapsed}, {_count(int(attempts), 'attempt')}, {decision}")
 
 
 def _print(terminal: Terminal, lines: Sequence[Text] | Iterator[Text]) -> None:

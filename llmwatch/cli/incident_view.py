@@ -58,6 +58,8 @@ def _head(record: CallRecord) -> _Rows:
     delayed = f", {_exactly(record.delayed)} s of it waiting for other calls" if record.delayed else ""
     yield "elapsed", Text(f"{_exactly(record.elapsed)} s, {len(record.attempts)} attempt(s){delayed}")
     yield "entry point", Text(tame(record.entry_point))
+    yield "model", Text(tame(record.model or "not known"))
+    yield "status", Text("no answer" if record.status is None else f"HTTP {record.status}")
     yield "limits", Text(_limits(record))
     whole = "complete" if record.diagnostics_complete else "not complete: some of what was known was not kept"
     yield "diagnostics", Text(whole, style="" if record.diagnostics_complete else "yellow")
@@ -143,6 +145,8 @@ def _decided(decision: DecisionRecord) -> str:
 def _details(attempt: AttemptRecord) -> _Rows:
     fields: Sequence[tuple[str, str | None]] = (
         ("request", f"{attempt.method} {attempt.url}"),
+        ("model", attempt.model),
+        ("status", None if attempt.status is None else str(attempt.status)),
         ("dialect", attempt.dialect),
         ("request id", attempt.request_id),
         ("events", _pairs(attempt.events)),

@@ -253,7 +253,7 @@ def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _S
     terminal.write('{"calls": [')
     for record in calls:
         terminal.write("\n" if totals.number == 0 else ",\n")
-        terminal.write(_compact(record.to_dict()))
+        terminal.write(_compact({**record.to_dict(), "model": record.model, "status": record.status}))
         totals.add(record)
     terminal.write('\n],\n"totals": ')
     terminal.write(_compact({**totals.to_dict(), "skipped": skipped.number}))

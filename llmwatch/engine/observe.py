@@ -8,7 +8,7 @@ from typing import Any
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.scrub import scrubbed
 from llmwatch.errors import Cancelled, LLMWatchError, ProviderError, WatchTimeout
-from llmwatch.payload import ToolExposure, secrets_in
+from llmwatch.payload import ToolExposure, model_asked, secrets_in
 from llmwatch.policy import EffectiveLimits
 from llmwatch.records import AttemptRecord, Timings
 from llmwatch.records.evidence import OMITTED
@@ -200,6 +200,7 @@ def _record(
         method=request.method,
         url=request.url,
         origin=request.origin,
+        model=_model(request),
         dialect=stats.dialect,
         status=stats.status,
         request_id=headers["request_id"],
@@ -230,6 +231,13 @@ def _record(
         end=None if error is not None else _end(attempt, verdict),
         evidence=None if error is None else _evidence(stats, headers, error),
     )
+
+
+def _model(request: CallRequest) -> str | None:
+    body = request.body
+    # The common case costs no further function.
+    named = body.get("model") if body.__class__ is dict else None
+    return named if named.__class__ is str and named else model_asked(request.url, body)
 
 
 def _end(attempt: Attempt[Any], verdict: Verdict) -> str | None:

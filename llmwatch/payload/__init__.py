@@ -10,7 +10,7 @@ from llmwatch.payload.modelcalls import (
     register_model_url,
 )
 from llmwatch.payload.prompt_size import base64_bytes, prompt_tokens
-from llmwatch.payload.reasoning import REASONING_MODELS, register_reasoning_model
+from llmwatch.payload.reasoning import REASONING_MODELS, model_asked, register_reasoning_model
 from llmwatch.payload.streaming import is_streaming
 from llmwatch.payload.tools import ToolExposure, json_object, tool_exposure
 
@@ -26,6 +26,7 @@ __all__ = [
     "json_object",
     "may_be_model_call",
     "may_hold_prompt",
+    "model_asked",
     "pieces_asked",
     "prompt_texts",
     "prompt_tokens",

@@ -6,12 +6,20 @@ import re
 import threading
 from collections.abc import Mapping
 from functools import cache
+from urllib.parse import unquote
 
 from llmwatch.at_fork import renew_in_child
 from llmwatch.errors import ConfigError
 from llmwatch.payload.endpoints import endpoints_at
 
-__all__ = ["REASONING_MODELS", "asks_for_thinking", "is_reasoning_model", "model_of", "register_reasoning_model"]
+__all__ = [
+    "REASONING_MODELS",
+    "asks_for_thinking",
+    "is_reasoning_model",
+    "model_asked",
+    "model_of",
+    "register_reasoning_model",
+]
 
 REASONING_MODELS: tuple[tuple[str, str], ...] = (
     (r"(?<![a-z0-9])o[134](?![a-z0-9])", "OpenAI o1, o3, o4 and their variants"),
@@ -97,6 +105,17 @@ def model_of(url: str | None, body: object) -> str:
             return named
     match = _MODEL_IN_URL.search(url)
     return match[1] if match else ""
+
+
+def model_asked(url: str, body: object) -> str | None:
+    """The model that a request with the parsed JSON ``body`` asks for.
+
+    A name in the URL is percent-decoded. ``None`` for a body that is no JSON object, and where no model is named.
+    """
+    if not isinstance(body, Mapping):
+        return None
+    named = model_of(url, body)
+    return (unquote(named) if "%" in named and named in url else named) or None
 
 
 def asks_for_thinking(body: object) -> bool:

@@ -118,6 +118,8 @@ class AttemptRecord(JsonRecord):
     * ``schema``: version of these fields; ``number``: number of the attempt in its call, from 1.
     * ``started_at``: wall time in seconds since the Unix epoch; ``timings``: monotonic, see :class:`Timings`.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
+    * ``model``: the name of the model that the request's body or URL asks for, bounded, without what looks like a key;
+      ``None`` without one, and for a body that is not a JSON object.
     * ``dialect``: the stream's dialect, e.g. ``anthropic``; ``status``: the HTTP status; ``request_id``: the provider's
       request id, for the provider's support.
     * ``request_bytes``, ``response_bytes``: sizes of the bodies on the wire (compressed, if the body is compressed).
@@ -149,6 +151,7 @@ class AttemptRecord(JsonRecord):
     method: str
     url: str
     origin: str
+    model: str | None = None
     dialect: str | None = None
     status: int | None = None
     request_id: str | None = None
@@ -183,6 +186,7 @@ class AttemptRecord(JsonRecord):
         kept: dict[str, object] = {
             "url": redact.url(self.url),
             "origin": redact.origin(self.origin),
+            "model": None if self.model is None else redact.model(self.model),
             "request_id": None if self.request_id is None else redact.identifier(self.request_id),
             "message": None if self.message is None else redact.text(self.message),
             "events": freeze_map(self.events),
@@ -230,6 +234,7 @@ class AttemptRecord(JsonRecord):
             method=read.text("method"),
             url=read.text("url"),
             origin=read.text("origin"),
+            model=read.maybe_text("model"),
             dialect=read.maybe_text("dialect"),
             status=read.maybe_whole("status"),
             request_id=read.maybe_text("request_id"),

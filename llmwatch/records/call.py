@@ -91,6 +91,16 @@ class CallRecord(JsonRecord):
         return self.attempts[-1].end if answered else None
 
     @property
+    def model(self) -> str | None:
+        """The name of the model that the last attempt asked for; ``None`` if none is known."""
+        return self.attempts[-1].model if self.attempts else None
+
+    @property
+    def status(self) -> int | None:
+        """The HTTP status of the last attempt; ``None`` without an answer."""
+        return self.attempts[-1].status if self.attempts else None
+
+    @property
     def incident(self) -> bool:
         """Whether an attempt failed, recovered or not, or the call failed before any attempt.
 

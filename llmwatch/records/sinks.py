@@ -121,6 +121,8 @@ def log_incident(record: CallRecord) -> None:
         "call_id": record.call_id,
         "origin": record.origin,
         "entry_point": record.entry_point,
+        "model": record.model,
+        "status": record.status,
         "outcome": record.outcome,
         "cause": record.cause or (last.cause if last else None),
         "attempts": len(record.attempts),

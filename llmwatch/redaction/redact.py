@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 from llmwatch.lazy_pattern import lazy
 from llmwatch.redaction.patterns import MASK, is_words, looks_like_a_key, scrub
 
-__all__ = ["CAP", "MASK", "MOST_INPUT", "identifier", "is_cut", "origin", "text", "url"]
+__all__ = ["CAP", "MASK", "MOST_INPUT", "identifier", "is_cut", "model", "origin", "text", "url"]
 
 CAP = 1000
 """Maximum number of characters that :func:`text` keeps by default."""
@@ -36,6 +36,7 @@ _URL = lazy(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>\\^`{|}]+")
 _TRAILING = ".,;:!?)]"
 _NAME = lazy(r"[A-Za-z0-9_.~$\[\]-]{1,64}")
 _IDENTIFIER = lazy(r"[A-Za-z0-9._:/=+-]{1,128}")
+_MODEL = lazy(r"[A-Za-z0-9._:/@=,+~*-]{1,160}")
 _HOST_AND_PORT = lazy(r"(\*{3}|[A-Za-z0-9._~%-]{0,255}|\[[0-9A-Fa-f:.%A-Za-z]{0,64}\])(?::(\d{0,5}))?", re.ASCII)
 
 
@@ -135,6 +136,7 @@ def origin(address: str) -> str:
 # Addresses without anything to strip, kept so that the addresses of a client are parsed once. No others are kept.
 _bare: dict[str, None] = {}
 _bare_origins: dict[str, None] = {}
+_plain_models: dict[str, None] = {}
 _MOST_BARE = 512
 
 
@@ -178,6 +180,19 @@ def identifier(name: str) -> str:
     if not _IDENTIFIER.fullmatch(name) or scrub(name[:24]) != name[:24]:
         return MASK
     return name
+
+
+def model(name: str) -> str:
+    """``name`` if it has the form of a model's name, without what looks like a key; else a mask.
+
+    The longest are resource names of AWS, with about 110 characters. Idempotent.
+    """
+    if name in _plain_models:
+        return name
+    name = name.strip()
+    if not _MODEL.fullmatch(name):
+        return MASK
+    return _noted(name, scrub(name), _plain_models)
 
 
 def _authority(netloc: str) -> str:

@@ -17,7 +17,10 @@ from tests.cli.times import LIMIT, LONG
 from tests.rows import each
 
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "a secret prompt"}]}
-_COLUMNS = ("call", "when", "origin", "phase", "limit or cause", "elapsed", "attempts", "decision", "outcome")
+_COLUMNS = (
+    *("call", "when", "origin", "entry point", "model", "phase", "limit or cause", "status", "elapsed"),
+    *("attempts", "decision", "outcome"),
+)
 
 
 def happen(path: Path) -> list[CallRecord]:
@@ -90,19 +93,24 @@ def test_each_logged_incident_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
     cells = [[cell.strip() for cell in re.split("  +", row)] for row in rows[:3]]
     assert [row[0] for row in cells] == [record.call_id[:8] for record in records]
     assert [row[2] for row in cells] == [record.origin for record in records]
-    assert [row[3:5] + row[6:] for row in cells] == [
-        ["waiting", "ttfb", "2", "retry", "recovered"],
-        ["content", "stale", "1", "continue", "failed"],
-        ["waiting", "ttfb", "1", "stop", "cancelled"],
+    assert [row[3:8] + row[9:] for row in cells] == [
+        ["stream", "m", "waiting", "ttfb", "200", "2", "retry", "recovered"],
+        ["stream", "m", "content", "stale", "200", "1", "continue", "failed"],
+        ["stream", "m", "waiting", "ttfb", "-", "1", "stop", "cancelled"],
     ]
     assert rows[3] == ""
     assert rows[4].startswith("3 calls: 1 recovered, 1 failed, 1 cancelled. By phase and limit: waiting: ttfb (2), ")
-    assert document(log=path.read_bytes())["calls"] == [record.to_dict() for record in records]
+    assert document(log=path.read_bytes())["calls"] == [
+        {**record.to_dict(), "model": "m", "status": record.status} for record in records
+    ]
 
     told = run("incidents", str(path), "--call", recovered.call_id[:10]).out
     assert in_order(
         told,
         recovered.call_id,
+        "entry point  stream",
+        "model        m",
+        "status       HTTP 200",
         "diagnostics  complete",
         "the call begins",
         "attempt 1\n",
@@ -314,4 +322,4 @@ def test_totals_count_lost_attempts_calls_and_recoveries() -> None:
     assert re.search(r"^recovered +2$", out, re.MULTILINE)
     assert shown(out) == []
     row = next(line for line in incidents(log=log).out.splitlines() if line.startswith("00000006"))
-    assert re.split("  +", row)[3:5] == ["waiting, content", "ttfb, stale"]
+    assert re.split("  +", row)[5:7] == ["waiting, content", "ttfb, stale"]

@@ -8,7 +8,13 @@ import pytest
 
 from llmwatch.errors import ConfigError
 from llmwatch.payload import reasoning
-from llmwatch.payload.reasoning import asks_for_thinking, is_reasoning_model, model_of, register_reasoning_model
+from llmwatch.payload.reasoning import (
+    asks_for_thinking,
+    is_reasoning_model,
+    model_asked,
+    model_of,
+    register_reasoning_model,
+)
 from tests.rows import each
 
 
@@ -231,3 +237,21 @@ class TestRegister:
     def test_the_table_is_documented(self) -> None:
         """Each built-in pattern says what it stands for."""
         assert all(pattern and meaning for pattern, meaning in reasoning.REASONING_MODELS)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "model"),
+    [
+        ("/v1/chat/completions", {"model": "gpt-x", "messages": []}, "gpt-x"),
+        ("/v1beta/models/gemini-x:streamGenerateContent?alt=sse", {"contents": []}, "gemini-x"),
+        ("/openai/deployments/my-gpt/chat/completions?api-version=1", {"messages": []}, "my-gpt"),
+        ("/model/anthropic.claude-x-v1%3A0/converse-stream", {"messages": []}, "anthropic.claude-x-v1:0"),
+        ("/v1/chat/completions", {"messages": []}, None),
+        ("/v1/chat/completions", {"model": {"name": "x"}, "messages": []}, None),
+        ("/v1/models/gpt-x", None, None),
+        ("/v1/chat/completions", {"model": "50%25", "messages": []}, "50%25"),
+    ],
+)
+def test_the_model_that_is_asked_for(path: str, body: object, model: str | None) -> None:
+    """The model stands in the body, or in the URL, where it is percent-encoded."""
+    assert model_asked("https://api.example.com" + path, body) == model

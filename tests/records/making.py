@@ -87,6 +87,7 @@ attempts = st.builds(
     method=texts,
     url=texts,
     origin=texts,
+    model=st.none() | texts,
     dialect=st.none() | texts,
     status=st.none() | counts,
     request_id=st.none() | texts,

@@ -132,3 +132,11 @@ def test_json_of_another_shape_is_a_value_error(source: object) -> None:
     """JSON that is something else altogether is refused too."""
     with pytest.raises(ValueError):  # noqa: PT011 (which field it names is the reader's business)
         CallRecord.from_dict(source)
+
+
+def test_model_and_status_are_those_of_the_last_attempt() -> None:
+    """A resend may ask another model; a call without an attempt has neither."""
+    record = call(attempts=(attempt(model="one", status=503), attempt(model="two", status=200)))
+    assert (record.model, record.status) == ("two", 200)
+    assert (call().model, call().status) == (None, None)
+    assert (call(attempts=()).model, call(attempts=()).status) == (None, None)

@@ -334,3 +334,30 @@ def test_a_run_that_happens_to_hold_a_make_goes_as_a_whole(before: str, make: st
     for text in (run, f"x{run}", f"({run})", f"a: {run}; b", f"id={run}&x", f"{run}.{run}"):
         assert not traces([before, run], redact.text(text)), redact.text(text)
         assert redact.text(redact.text(text)) == redact.text(text)
+
+
+MODELS = [
+    "gpt-4o-mini-2024-07-18",
+    "anthropic.claude-3-5-sonnet-20241022-v2:0",
+    "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-20250514-v1:0",
+    "meta-llama/Llama-3.3-70B-Instruct-Turbo",
+    "ft:gpt-4o-mini-2024-07-18:acme-corp:custom:AbCdEf12",
+    "@cf/meta/llama-3.1-8b-instruct",
+    "claude-3-opus@20240229",
+    "bartowski/Qwen2.5-Coder-32B-Instruct-GGUF:Q4_K_M",
+    "ep-20240604123456-abcde",
+]
+
+
+def test_names_of_models_are_kept() -> None:
+    """The names in use are kept as they are, again and again."""
+    for name in (*MODELS, *MODELS):
+        assert redact.model(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["a prompt in the wrong field", "x" * 161, "m\n2026 forged", "\x1b[2J", "sk-ant-" + "a1B2c3D4" * 6, "", "ö"]
+)
+def test_what_is_no_name_of_a_model_is_masked(name: str) -> None:
+    """Text, keys and control characters in the place of a model's name are masked."""
+    assert redact.model(name) == redact.model(redact.model(name)) == "***"
