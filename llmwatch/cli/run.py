@@ -1,4 +1,4 @@
-"""``llmwatch run``: an unchanged script, its calls through requests, httpx and botocore watched.
+"""``llmwatch run``: an unchanged script whose calls, through whichever library, are watched.
 
 This process *becomes* ``python script.py args``, so everything that a script sees or does (``sys.argv``, ``__main__``,
 tracebacks, Ctrl-C, threads, exit codes, multiprocessing) is Python's own, and nothing is imitated. ``site`` imports
@@ -107,10 +107,11 @@ Json = Annotated[
 
 @command
 def run(script: Script, quiet: Quiet = False, json_file: Json = None) -> ExitCode:
-    """Run a Python script as it is, with its calls through requests, httpx, httpx2 and botocore watched.
+    """Run a Python script as it is, with its calls through requests, httpx, botocore and urllib3 watched.
 
     Watched are every call through requests, and every model call through a synchronous client of httpx or httpx2, so
-    those of most SDKs, and through botocore's client of Bedrock. Nothing is imported that the script does not import.
+    those of most SDKs, through botocore's client of Bedrock, and through urllib3 and urllib.request. Nothing is
+    imported that the script does not import.
     The script runs as python would run it, and its exit code is the exit code. Limits and retries are set by
     LLMWATCH_ variables, which "llmwatch limits" lists; calls that lost an attempt go to the file that
     LLMWATCH_INCIDENT_LOG names. A model call that cannot be watched (of an async client, say) is named at once on

@@ -13,8 +13,8 @@ from llmwatch.errors import LLMWatchError, rebuilt
 
 __all__ = ["also", "copy_of"]
 
-_LEFT_BEHIND = frozenset({"request", "_request", "response"})
-"""Attributes that are not pickled: they hold credentials or an open connection."""
+_LEFT_BEHIND = frozenset({"request", "_request", "response", "pool", "conn"})
+"""Attributes that are not pickled: they hold credentials or open connections."""
 
 
 def also(error: LLMWatchError, module: str, *names: str) -> LLMWatchError:

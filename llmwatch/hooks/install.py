@@ -9,6 +9,8 @@ from llmwatch.engine.settings import ClientSettings, checked_settings, shows_set
 from llmwatch.errors import ConfigError
 from llmwatch.hooks.botocore_sessions import BotocoreHook
 from llmwatch.hooks.httpx_transports import HttpxHook
+from llmwatch.hooks.urllib3_managers import Urllib3Hook
+from llmwatch.hooks.urllib_openers import UrllibHook
 from llmwatch.session import unwatch_sessions, watch_sessions
 
 if TYPE_CHECKING:
@@ -16,14 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["LIBRARIES", "install", "uninstall"]
 
-LIBRARIES = ("requests", "httpx", "httpx2", "botocore")
+LIBRARIES = ("requests", "httpx", "httpx2", "botocore", "urllib3")
 """The libraries whose calls :func:`install` watches."""
 
-_HOOKS: dict[str, HttpxHook | BotocoreHook] = {
-    "httpx": HttpxHook("httpx"),
-    "httpx2": HttpxHook("httpx2"),
-    "botocore": BotocoreHook(),
-}
+_HOOKS = (
+    ("httpx", HttpxHook("httpx")),
+    ("httpx2", HttpxHook("httpx2")),
+    ("botocore", BotocoreHook()),
+    ("urllib3", Urllib3Hook()),
+    ("urllib3", UrllibHook()),
+)
+"""Each hook, and the name that chooses it."""
 
 
 @shows_settings
@@ -47,6 +52,11 @@ def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSe
       Every resend is botocore's, which signs it anew: its ``retries=`` decide, ``retry`` does not count, and a record
       is about one request. Headers are held until the first content, so that silence behind them is resent as well. An
       error is llmwatch's and botocore's. Every other request is left alone; so are files as bodies.
+    * ``urllib3``: model calls through every ``PoolManager`` and ``ProxyManager``, and through ``urllib.request``, over
+      connections with the same TLS settings, proxy and limits. The program gets the library's own response, whole or
+      in pieces, and its errors are the library's as well. A ``Retry`` of urllib3 follows redirects and sends nothing
+      else. Left alone are bodies other than bytes or text, chunked ones, pools without a manager, SOCKS proxies,
+      connections of another kind, and for ``urllib.request`` a proxy that is reached by TLS and a debug level.
 
     Other code may wrap the same functions, before or after: a tracer (OpenTelemetry, Sentry) sees each call once, and
     a stand-in for the network answers by itself. All share budgets, circuit breakers and pacing by origin. A second
@@ -63,7 +73,7 @@ def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSe
         watch_sessions(checked)
     else:
         unwatch_sessions()
-    for name, hook in _HOOKS.items():
+    for name, hook in _HOOKS:
         if name in names:
             hook.watch(checked)
         else:
@@ -77,5 +87,5 @@ def uninstall() -> None:
     since, that function stays and passes every call on.
     """
     unwatch_sessions()
-    for hook in _HOOKS.values():
+    for _, hook in _HOOKS:
         hook.unwatch()

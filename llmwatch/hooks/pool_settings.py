@@ -32,10 +32,10 @@ class PoolSettings:
     """What a pool of httpcore makes its connections with.
 
     ``most``: connections at a time, ``None`` for no limit. ``keepalive``: seconds that an idle connection is kept, 0 to
-    keep none, ``None`` for no limit.
+    keep none, ``None`` for no limit. ``tls`` is ``None`` where no TLS is spoken.
     """
 
-    tls: ssl.SSLContext
+    tls: ssl.SSLContext | None
     proxy: str | None
     proxy_headers: dict[str, str]
     proxy_tls: ssl.SSLContext | None

@@ -39,8 +39,8 @@ class CallRecord(JsonRecord):
       breaker, pacing) and not for the provider.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
     * ``entry_point``: how the call was made (``stream``, ``collect``, ``request``, ``session``, ``wrap``,
-      ``sdk.openai``, ``sdk.anthropic``), or the library whose call it is (``httpx``, ``httpx2``, ``botocore``;
-      ``requests`` by :func:`llmwatch.install`).
+      ``sdk.openai``, ``sdk.anthropic``), or the library whose call it is (``httpx``, ``httpx2``, ``botocore``,
+      ``urllib3``, ``urllib``; ``requests`` by :func:`llmwatch.install`).
     * ``profile``: name of the defaults; ``limits``: each limit of the last attempt by name, with its ``value`` in
       seconds (``None``: off) and its ``source``.
     * ``attempts``, ``decisions``: in chronological order.
