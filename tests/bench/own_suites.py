@@ -45,6 +45,8 @@ SUITES = {
             "trio",
             "griffe",
             "rich",
+            "numpy",
+            "pandas",
         ),
         arguments=("--ignore=tests/api_resources", "--ignore=tests/test_uv_workflows.py"),
     ),

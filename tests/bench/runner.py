@@ -24,6 +24,7 @@ MODULES = (
     "kill_lag",
     "stream_memory",
     "many_streams",
+    "curve",
     "hand_over",
     "recovery_time",
     "large_event",

@@ -14,7 +14,7 @@ from tests.bench.reach import look
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["openai", "anthropic"])
+@pytest.mark.parametrize("name", ["openai", "anthropic", "botocore"])
 def test_an_sdk_is_reached(name: str) -> None:
     """A healthy call is as bare. Silence costs a second request.
 
