@@ -75,6 +75,11 @@ class Call(Generic[T]):
         self._request = options.request
         self._clock = settings.clock
         self._history = History()
+        self._loop = loop = options.library_loop
+        if loop is not None:
+            loop.resume(settings.clock.now(), settings.clock.wall())
+            self._history = History(loop.attempts, loop.decisions, patience=loop.patience)
+            self._history.library_resends = len(loop.attempts)
         self.retry: EffectiveRetry = resolve_retry(call=options.retry, client=settings.retry, environ=os.environ)
         self.limits: EffectiveLimits = self._resolve_limits()
         if self.limits.warnings:
@@ -130,7 +135,8 @@ class Call(Generic[T]):
 
     def begin(self) -> None:
         """Start the call's clock and its first attempt."""
-        self._began_at, self._began_wall = self._clock.now(), self._clock.wall()
+        began = None if self._loop is None else self._loop.began
+        self._began_at, self._began_wall = began or (self._clock.now(), self._clock.wall())
         self._counted_from = self._began_at
         self._context, self._process = contextvars.copy_context(), os.getpid()
         self._thread = threading.get_ident()
@@ -602,7 +608,11 @@ class Call(Generic[T]):
             return
         self._told = True
         context, self._context = self._context, None
-        tell = functools.partial(notify, self._sinks, record, now=self._clock.now())
+        now = self._clock.now()
+        tell = functools.partial(notify, self._sinks, record, now=now)
+        if self._loop is not None and record.outcome == "failed" and not self._handed_out:
+            self._loop.failed(now, tell)
+            return
         if not self._dropped or context is None:
             tell()
         elif not TELLING.put(functools.partial(context.run, tell)):

@@ -47,6 +47,7 @@ class History:
     free_resends: int = 0
     loading: int = 0  # resends to a server that loads its model
     adapter_resends: int = 0  # resends that an adapter's own retries asked for
+    library_resends: int = 0  # resends that the library around the call made
     patience: int = 0
 
     @property
@@ -58,9 +59,10 @@ class History:
     def counted(self) -> int:
         """The attempts that count towards ``max_attempts``.
 
-        Not counted: the free resend, resends to a server that loads its model, and those that an adapter asked for.
+        Not counted: the free resend, resends to a server that loads its model, and those that an adapter asked for or a
+        library made.
         """
-        return self.number - self.free_resends - self.loading - self.adapter_resends
+        return self.number - self.free_resends - self.loading - self.adapter_resends - self.library_resends
 
     def resent(self, ended: Ended, plan: Plan) -> None:
         """Count what the resend after this attempt uses up."""
@@ -404,7 +406,7 @@ class Planner:
             plain=self.options.plain,
             partial_resends_used=history.partial_resends,
             free_resend_used=history.free_resends > 0,
-            library_resends=self.options.library_resends,
+            library_resends=self.options.library_loop is not None,
             cancelled_by=cancelled_by,
         )
 

@@ -12,6 +12,7 @@ from inspect import Parameter, signature
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar, get_type_hints
 
 from llmwatch.engine.hosts import Hosts
+from llmwatch.engine.library_loop import LibraryLoop
 from llmwatch.engine.notices import NoticeCallback
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.timeouts import Timeouts
@@ -122,7 +123,8 @@ class CallOptions:
       document that answers a plain call. ``strict``: a fault in an answer that is handed on as it comes ends the call.
     * ``redirected``: a session follows a redirect of a model call; the answer has the bounds of that call. ``ends_at``
       is then the instant at which the ``deadline`` of that call ends.
-    * ``library_resends``: the library around the call makes every resend, that for a dead connection too.
+    * ``library_loop``: the library around the call makes every resend, that for a dead connection too; this is one of
+      the loop's requests.
     * ``adapter_retries`` are asked if no other rule resends. ``timeouts`` are those of the request.
     * ``recorded_as``: the entry point's name in the record, where it is not that of ``entry_point``.
     * ``caps`` lower limits and never raise one: seconds by name, from ``caps_source``.
@@ -135,7 +137,7 @@ class CallOptions:
     documents_whole: bool = False
     strict: bool = False
     redirected: bool = False
-    library_resends: bool = False
+    library_loop: LibraryLoop | None = None
     limits: Limits | None = None
     retry: Retry | None = None
     cancel: CancelToken | None = None

@@ -9,9 +9,9 @@ make llmwatch's connections. So its TLS context, certificates, proxies and sizes
 
 **Resends are botocore's.** Each resend has to be signed anew, so llmwatch makes none, not even for a pooled connection
 that proves dead: the same signature would be accepted, but botocore would not count the request. An expiry before the
-first content is an error that botocore resends (:mod:`llmwatch.hooks.botocore_errors`). Each request of botocore's is a
-call with a record of its own; ``deadline`` counts over all of them, and botocore's waits between them are not cut
-short.
+first content is an error that botocore resends (:mod:`llmwatch.hooks.botocore_errors`). ``Endpoint.make_request``,
+in which botocore does so, makes one call of its requests, with one record; ``deadline`` counts over all of them, but
+does not cut botocore's waits between them short.
 
 **The lock** protects the hook's settings, patches and adapters, and is a leaf: no import is made under it. A call reads
 the settings without it.
@@ -26,6 +26,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
@@ -33,6 +34,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 
 from llmwatch import at_fork
+from llmwatch.engine.library_loop import LibraryLoop
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.engine.timeouts import Timeouts, of_requests
@@ -50,17 +52,17 @@ from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
-from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["BotocoreHook"]
 
 _NAME = "botocore"
 _MODULE = "botocore.httpsession"
+_LOOP_MODULE = "botocore.endpoint"
 _ATTRIBUTE = "_llmwatch_adapter"
 """The attribute of a session that holds llmwatch's adapter for it, so that both go at once."""
 
-_ENDS_AT = "llmwatch_ends_at"
-"""The key in botocore's context, which a call's requests share: when its deadline is over."""
+_loop: ContextVar[LibraryLoop | None] = ContextVar("llmwatch_botocore_loop", default=None)
+"""The call of botocore's whose request is sent."""
 
 _PATH = re.compile(r"/model/[^/?#]+/(?:converse|converse-stream|invoke|invoke-with-response-stream)(?:$|[?#])")
 """The end of the URL of a model call at Bedrock's runtime (botocore 1.44.8)."""
@@ -145,8 +147,9 @@ class BotocoreHook:
     def __init__(self) -> None:
         self._lock = threading.RLock()  # see the module's docstring
         self._settings: Settings | None = None
-        self._patches: Patches | None = None
-        self._leave: Callable[[], None] | None = None
+        self._patches: dict[str, Patches] = {}  # by module
+        self._leave: list[Callable[[], None]] = []
+        self._waiting = False
         self._made: weakref.WeakSet[_SessionAdapter] = weakref.WeakSet()
         at_fork.follow(self)
 
@@ -158,34 +161,37 @@ class BotocoreHook:
         """Watch with ``settings``, from the next call on. Imports nothing."""
         with self._lock:
             self._settings = settings
-            if self._patches is not None:
-                self._patches.apply()
-                return
-            waits = self._leave is not None
+            for patches in self._patches.values():
+                patches.apply()
+            waits, self._waiting = self._waiting, True
         if not waits:
             # Without the lock: the importing thread takes it while it holds the lock of its import.
-            self._leave = on_import(_MODULE, self._loaded)
+            self._leave = [on_import(name, self._loaded) for name in (_MODULE, _LOOP_MODULE)]
 
     def unwatch(self) -> None:
         """Put back what is still llmwatch's, and close idle connections. Calls in progress stay watched."""
         with self._lock:
             self._settings = None
-            if self._patches is not None:
-                self._patches.undo()
-            leave_finders, self._leave = self._leave, None
+            for patches in self._patches.values():
+                patches.undo()
+            finders, self._leave, self._waiting = self._leave, [], False
             made = list(self._made)
-        if leave_finders is not None:
-            leave_finders()
+        for leave_finder in finders:
+            leave_finder()
         for adapter in made:
             adapter.close()
 
     def _loaded(self, module: ModuleType) -> None:
-        owner = module.URLLib3Session
+        makers: dict[tuple[type[Any], str], Callable[[Any], Any]]
+        if module.__name__ == _MODULE:
+            owner = module.URLLib3Session
+            makers = {(owner, "send"): self._sending, (owner, "close"): self._closing}
+        else:
+            makers = {(module.Endpoint, "make_request"): self._making_request}
         with self._lock:
-            if self._patches is None:
-                self._patches = Patches({(owner, "send"): self._sending, (owner, "close"): self._closing})
+            patches = self._patches.setdefault(module.__name__, Patches(makers))
             if self._settings is not None:
-                self._patches.apply()
+                patches.apply()
 
     def _sending(self, original: Any) -> Any:
         own = not stands_in(original, _MODULE)
@@ -196,9 +202,34 @@ class BotocoreHook:
             if settings is None:
                 return original(session, request)
             adapter = self._adapter_for(session, request, original, own)
-            return original(session, request) if adapter is None else _sent(adapter, session, request, settings)
+            if adapter is None:
+                return original(session, request)
+            loop = _loop.get()
+            if loop is not None:
+                return _sent(adapter, session, request, settings, loop)
+            # botocore's session without its client: this request is the whole call.
+            loop = LibraryLoop()
+            try:
+                return _sent(adapter, session, request, settings, loop)
+            finally:
+                loop.over()
 
         return send
+
+    def _making_request(self, original: Any) -> Any:
+        @functools.wraps(original)
+        def make_request(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._settings is None:
+                return original(endpoint, *args, **kwargs)
+            loop = LibraryLoop()
+            token = _loop.set(loop)
+            try:
+                return original(endpoint, *args, **kwargs)
+            finally:
+                _loop.reset(token)
+                loop.over()
+
+        return make_request
 
     def _closing(self, original: Any) -> Any:
         @functools.wraps(original)
@@ -270,22 +301,15 @@ def _check(session: Any, request: Any) -> None:
         raise LeftAlone("a stand-in for the network", said=False)
 
 
-def _sent(adapter: _SessionAdapter, session: Any, request: Any, settings: Settings) -> Any:
-    """The response to ``request``, watched."""
-    context = getattr(request, "context", None)
-    shared: dict[str, Any] = context if isinstance(context, dict) else {}
+def _sent(adapter: _SessionAdapter, session: Any, request: Any, settings: Settings, loop: LibraryLoop) -> Any:
+    """The response to ``request``, watched as one of the requests of ``loop``."""
 
     def failed(
         error: LLMWatchError, prepared: requests.PreparedRequest, response: requests.Response | None
     ) -> BaseException:
-        if response is not None:
-            events = "eventstream" in response.headers.get("content-type", "")
-            return as_streamed(error, request, events=events)
-        if error.record is not None:
-            seconds = error.record.limits.get("deadline", {}).get("value")
-            if isinstance(seconds, (int, float)):
-                shared.setdefault(_ENDS_AT, SYSTEM.now() - error.record.elapsed + seconds)
-        return as_sent(error, request)
+        if response is None:
+            return as_sent(error, request)
+        return as_streamed(error, request, events="eventstream" in response.headers.get("content-type", ""))
 
     response = open_response(
         adapter,
@@ -294,17 +318,14 @@ def _sent(adapter: _SessionAdapter, session: Any, request: Any, settings: Settin
         # The whole document, so that a cut or a stall in it is botocore's to resend.
         stream=request.stream_output and not _WHOLE.search(request.url),
         retry=Retry.none(),
-        timeouts=_timeouts(session, shared, heeded=settings.heeds_timeouts),
+        timeouts=_timeouts(session, request, heeded=settings.heeds_timeouts),
         error=failed,
         trust_advice=_TRUST_ADVICE,
-        ends_at=shared.get(_ENDS_AT),
         recorded_as=_NAME,
-        library_resends=True,
+        library_loop=loop,
     )
     try:
         raw: Any = response.raw
-        if raw.call.ends_at is not None:
-            shared.setdefault(_ENDS_AT, raw.call.ends_at)
         answer = sys.modules["botocore.awsrequest"].AWSResponse(request.url, response.status_code, raw.headers, raw)
         if not request.stream_output:
             # As botocore does: the body is read while it sends.
@@ -316,12 +337,12 @@ def _sent(adapter: _SessionAdapter, session: Any, request: Any, settings: Settin
         raise
 
 
-def _timeouts(session: Any, shared: dict[str, Any], *, heeded: bool) -> Timeouts:
+def _timeouts(session: Any, request: Any, *, heeded: bool) -> Timeouts:
     """The session's time-outs, as a ``timeout=`` of requests. botocore's defaults change no limit."""
     given = session._timeout
     connect, read = getattr(given, "connect_timeout", given), getattr(given, "_read", given)
     # A request may have a read time-out of its own.
-    read = shared.get("read_timeout") or read
+    read = (getattr(request, "context", None) or {}).get("read_timeout") or read
     own = [None if seconds == _DEFAULT_TIMEOUT else seconds for seconds in (connect, read)]
     if own == [None, None]:
         return of_requests((connect, read), heeded=False)

@@ -49,9 +49,9 @@ def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSe
     * ``botocore``: model calls of every existing and future client of Bedrock's runtime: Converse, ConverseStream,
       InvokeModel and InvokeModelWithResponseStream. Certificates, proxies and the size of the pool are those of the
       client; ``read_timeout`` and ``connect_timeout`` count as a ``timeout=`` of requests, their defaults for nothing.
-      Every resend is botocore's, which signs it anew: its ``retries=`` decide, ``retry`` does not count, and a record
-      is about one request. Headers are held until the first content, so that silence behind them is resent as well. An
-      error is llmwatch's and botocore's. Every other request is left alone; so are files as bodies.
+      Every resend is botocore's, which signs it anew: its ``retries=`` decide, and ``retry`` does not count. Headers
+      are held until the first content, so that silence behind them is resent as well. An error is llmwatch's and
+      botocore's. Every other request is left alone; so are files as bodies.
     * ``urllib3``: model calls through every ``PoolManager`` and ``ProxyManager``, and through ``urllib.request``, over
       connections with the same TLS settings, proxy and limits. The program gets the library's own response, whole or
       in pieces, and its errors are the library's as well. A ``Retry`` of urllib3 follows redirects and sends nothing

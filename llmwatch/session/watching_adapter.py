@@ -12,6 +12,7 @@ import requests
 from requests.adapters import BaseAdapter
 
 from llmwatch.engine.answering import ResponseCall
+from llmwatch.engine.library_loop import LibraryLoop
 from llmwatch.engine.passthrough import passthroughs
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, ClientSettings, RequestKind, Settings
@@ -140,7 +141,7 @@ def open_response(
     overrides: Overrides | None = None,
     ends_at: float | None = None,
     recorded_as: str = "",
-    library_resends: bool = False,
+    library_loop: LibraryLoop | None = None,
 ) -> requests.Response:
     """Send ``prepared`` through ``inner``, watched, as often as that is safe, and return its response.
 
@@ -153,7 +154,7 @@ def open_response(
     * ``error`` maps each failure to an error of the entry point's users. ``connection``: the response's adapter.
     * ``trust_advice``: what to do about a certificate that does not verify. ``overrides``: the request's own settings
       against its URL. ``recorded_as``: the entry point's name in the record.
-    * ``library_resends``: the library around the call makes every resend.
+    * ``library_loop``: the library around the call makes every resend.
 
     An HTTP status never raises. Invalid settings, of the environment too, raise :class:`~llmwatch.ConfigError`
     unmapped, so that no retry loop takes them for a failure. A model call that is redirected to another origin goes on
@@ -192,7 +193,7 @@ def open_response(
         ends_at=ends_at,
         redirected=was_model_call,
         recorded_as=recorded_as,
-        library_resends=library_resends,
+        library_loop=library_loop,
     )
     call = ResponseCall(passthroughs(sender, settings, options), settings, options)
     try:

@@ -10,7 +10,7 @@ import re
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import botocore.session
@@ -51,6 +51,7 @@ def use_dummy_keys(setenv: Callable[[str, str], object]) -> None:
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+        "AWS_RETRY_MODE": "standard",
         "NO_PROXY": "",
     }.items():
         setenv(name, value)
@@ -75,14 +76,16 @@ def client(url: str, service: str = "bedrock-runtime", *, verify: Any = None, **
 
 
 def _converse_stream(made: Any, seen: list[Any]) -> None:
-    for event in made.converse_stream(modelId=MODEL, messages=SAID)["stream"]:
-        seen.append(event)
+    with closing(made.converse_stream(modelId=MODEL, messages=SAID)["stream"]) as events:
+        for event in events:
+            seen.append(event)
 
 
 def _invoke_stream(made: Any, seen: list[Any]) -> None:
     answer = made.invoke_model_with_response_stream(modelId=MODEL, body=json.dumps(ANTHROPIC))
-    for event in answer["body"]:
-        seen.append(event)
+    with closing(answer["body"]) as events:
+        for event in events:
+            seen.append(event)
 
 
 def _converse(made: Any, seen: list[Any]) -> None:

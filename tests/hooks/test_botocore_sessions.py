@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import gc
 import io
@@ -188,11 +187,15 @@ def test_silence_is_recovered_with_two_requests(
     """
     expected = asked(how, serve(script_for(how)))
     server = serve(script_for(how, script), script_for(how))
-    install(ttfb=SOON)
+    records = install(ttfb=SOON)
     assert asked(how, server) == expected
     tries = [headers_of(request)["amz-sdk-request"].partition(";")[0] for request in server.requests]
     assert tries == ["attempt=1", "attempt=2"]
     assert len(waits) == 1
+    (record,) = records
+    assert (record.outcome, len(record.attempts), record.entry_point) == ("recovered", 2, "botocore")
+    (decision,) = record.decisions
+    assert (decision.decision, decision.carried_out, decision.outcome) == ("retry", True, "recovered")
 
 
 def test_the_second_request_has_a_signature_of_its_own(
@@ -228,8 +231,11 @@ def test_the_number_of_requests_is_botocores(
     assert (error.limit, error.retryable) == ("ttfb", True)
     assert len(server.requests) == MODES[mode]
     assert len(waits) == MODES[mode] - 1
-    assert len(records) == MODES[mode]
-    assert {record.cause for record in records} == {"watchdog_timeout"}
+    (record,) = records
+    assert (record.outcome, record.cause) == ("failed", "watchdog_timeout")
+    assert [attempt.limit for attempt in record.attempts] == ["ttfb"] * MODES[mode]
+    assert [decision.carried_out for decision in record.decisions] == [True] * (MODES[mode] - 1) + [False]
+    assert error.record == record
 
 
 def test_max_attempts_of_the_config_counts(serve: Any, install: Install) -> None:
@@ -252,7 +258,7 @@ def test_a_connection_lost_before_the_content_is_recovered(serve: Any, install: 
     records = install()
     assert asked("ConverseStream", server) == expected
     assert len(server.requests) == 2
-    assert [record.outcome for record in records] == ["failed", "done"]
+    assert [record.outcome for record in records] == ["recovered"]
 
 
 @pytest.mark.parametrize("how", ["Converse", "InvokeModel"])
@@ -286,7 +292,7 @@ def test_a_refused_connection_is_both_errors(install: Install) -> None:
         asked("Converse", server)
     assert isinstance(caught.value, llmwatch.ConnectFailed)
     assert caught.value.cause == "refused"
-    assert len(records) == MODES["standard"]
+    assert [len(record.attempts) for record in records] == [MODES["standard"]]
 
 
 @every_call
@@ -308,7 +314,7 @@ def test_an_error_status_is_botocores_to_judge(
     assert expected[2] == (1 if status == 403 else MODES["standard"])
     records = install()
     assert refused() == expected
-    assert {record.cause for record in records} == {"provider_error"}
+    assert [(record.cause, len(record.attempts)) for record in records] == [("provider_error", expected[2])]
 
 
 def test_a_deadline_ends_all_of_botocores_requests(serve: Any, install: Install) -> None:
@@ -320,7 +326,8 @@ def test_a_deadline_ends_all_of_botocores_requests(serve: Any, install: Install)
     assert caught.value.limit == "deadline"
     assert isinstance(caught.value, botocore.exceptions.BotoCoreError)
     assert len(server.requests) == 2
-    assert [record.attempts[-1].limit for record in records] == ["ttfb", "deadline"]
+    (record,) = records
+    assert [attempt.limit for attempt in record.attempts] == ["ttfb", "deadline"]
 
 
 def test_a_deadline_counts_through_error_statuses(serve: Any, install: Install) -> None:
@@ -332,6 +339,56 @@ def test_a_deadline_counts_through_error_statuses(serve: Any, install: Install) 
     assert caught.value.limit == "deadline"
     assert len(server.requests) == 2
     assert caught.value.elapsed == pytest.approx(SOON, abs=SOON / 2)
+
+
+def test_a_session_without_a_client_is_watched(serve: Any, install: Install) -> None:
+    """Each request of botocore's bare session is a call, whose failure is told at once."""
+    server = serve("silent", "healthy")
+    request = signed(server)
+    records = install(ttfb=SOON)
+    with pytest.raises(botocore.exceptions.ReadTimeoutError):
+        Session().send(request)
+    assert b"messageStart" in b"".join(Session().send(request).raw.stream())
+    assert [record.outcome for record in records] == ["failed", "done"]
+
+
+def signed(server: Any) -> Any:
+    """A signed request for a stream, which is not sent."""
+    taken: list[Any] = []
+
+    def take(request: Any) -> Any:
+        taken.append(request)
+        raise InterruptedError
+
+    with client(server.url) as made, pytest.MonkeyPatch.context() as patch, contextlib.suppress(InterruptedError):
+        patch.setattr(made._endpoint, "_send", take)
+        CALLS["ConverseStream"](made, [])
+    return taken[0]
+
+
+def test_an_interrupted_wait_leaves_a_record(serve: Any, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in botocore's wait before a resend ends the call, and its failed attempt is told."""
+
+    def interrupt(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(botocore.endpoint, "time", SimpleNamespace(sleep=interrupt, time=time.time))
+    server = serve("silent")
+    records = install(ttfb=SOON)
+    with pytest.raises(KeyboardInterrupt):
+        asked("ConverseStream", server)
+    assert [(record.outcome, len(record.attempts)) for record in records] == [("failed", 1)]
+
+
+def test_default_limits_are_more_patient_after_a_silence(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default ``ttfb`` of the second request is twice that of the first, as after llmwatch's resend."""
+    records: list[CallRecord] = []
+    llmwatch.install(limits=Limits(first_content=SOON), sinks=[records.append])
+    server = serve("silent", "healthy")
+    asked("ConverseStream", server)
+    (record,) = records
+    assert [attempt.limit for attempt in record.attempts] == ["first_content", None]
+    assert record.limits["ttfb"]["value"] == 2 * 900
 
 
 def test_a_cancelled_call_is_no_failure_of_botocores(serve: Any, install: Install) -> None:
@@ -543,26 +600,19 @@ def test_clients_that_are_made_and_dropped_leave_nothing(serve: Any, install: In
     """Sessions that are dropped unclosed leave no connection, descriptor or thread."""
     server = serve("healthy")
     install()
-    with client(server.url) as made:
-        CALLS["ConverseStream"](made, [])
-        request = made._endpoint.http_session
-        taken: list[Any] = []
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(made._endpoint, "_send", lambda one: taken.append(copy.copy(one)) or request.send(one))
-            CALLS["ConverseStream"](made, [])
-    server.wait_for_closed(1)
+    request = signed(server)
 
     def one() -> None:
-        answer = Session().send(taken[0])
+        answer = Session().send(request)
         assert b"".join(answer.raw.stream())
 
     one()
     gc.collect()
-    server.wait_for_closed(2)
+    server.wait_for_closed(1)
     before = len(os.listdir("/proc/self/fd")), threading.active_count()
     for _ in range(100):
         one()
-    server.wait_for_closed(102)
+    server.wait_for_closed(101)
     assert len(os.listdir("/proc/self/fd")) <= before[0]
     assert threading.active_count() <= before[1]
 
@@ -688,20 +738,21 @@ def test_stand_ins_for_the_network_get_their_calls(
 
 def test_uninstall_restores_the_very_objects() -> None:
     """``uninstall`` puts the very objects back, and so does an ``install`` without botocore."""
-    before = [vars(Session)[name] for name in ("send", "close")]
+    places = [(Session, "send"), (Session, "close"), (botocore.endpoint.Endpoint, "make_request")]
+    before = [vars(owner)[name] for owner, name in places]
 
     def changed() -> list[bool]:
-        return [vars(Session)[name] is not was for name, was in zip(("send", "close"), before, strict=True)]
+        return [vars(owner)[name] is not was for (owner, name), was in zip(places, before, strict=True)]
 
     for _ in range(3):
         llmwatch.install(libraries=["botocore"])
         llmwatch.install(libraries=("botocore",))
-        assert changed() == [True, True]
+        assert changed() == [True] * 3
         llmwatch.uninstall()
-        assert changed() == [False, False]
+        assert changed() == [False] * 3
     llmwatch.install()
     llmwatch.install(libraries=["requests", "httpx"])
-    assert changed() == [False, False]
+    assert changed() == [False] * 3
 
 
 def test_a_wrapper_on_top_stays_and_ours_passes_on(

@@ -59,6 +59,7 @@ def test_an_untouched_script_recovers(tmp_path: Path, text: str, script: str) ->
         ended = run("run", script_of(tmp_path, text), server.url, env=LIMITS)
         assert len(server.requests) == 2
     assert (ended.code, ended.out) == (0, f"{ANSWER}\n")
+    assert "llmwatch: botocore: 1 call watched: 1 recovered; 1 resend\n" in ended.err
 
 
 def test_a_stall_in_mid_stream_frees_the_script(tmp_path: Path) -> None:
@@ -83,7 +84,7 @@ def test_botocore_is_watched_from_its_import_on() -> None:
         "    return sum(type(finder).__module__.startswith('llmwatch') for finder in sys.meta_path)\n"
         "llmwatch.install(libraries=['botocore'])\n"
         "assert not [name for name in sys.modules if name.partition('.')[0] == 'botocore']\n"
-        "assert finders() == 1\n"
+        "assert finders() == 2\n"
         "import botocore.session, botocore.endpoint\n"
         "assert finders() == 0\n"
         "made = vars(botocore.httpsession.URLLib3Session)['send']\n"
