@@ -15,7 +15,6 @@ import logging
 import os
 import sys
 import threading
-import uuid
 import weakref
 from collections.abc import Callable, Container, Iterator
 from typing import Any, Generic, NoReturn, TypeVar
@@ -585,7 +584,7 @@ class Call(Generic[T]):
         failure = None if error is None else failure_of(error)
         self._planner.over(outcome)
         self.record = self.record or CallRecord(
-            call_id=uuid.uuid4().hex,
+            call_id=os.urandom(16).hex(),
             started_at=self._began_wall,
             method=self._request.method,
             url=self._request.url,

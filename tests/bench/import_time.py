@@ -25,7 +25,7 @@ wall, processor = time.perf_counter(), time.process_time()
 import {module}
 print(time.process_time() - processor, time.perf_counter() - wall)
 """
-LIBRARIES = "sseclient, dataclasses, contextvars, uuid, zlib, heapq"
+LIBRARIES = "sseclient, dataclasses, contextvars, zlib, heapq"
 
 # As installed: with its bytecode cached.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
