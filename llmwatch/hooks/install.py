@@ -58,10 +58,10 @@ def install(*, libraries: Sequence[str] = LIBRARIES, **settings: Unpack[ClientSe
       else. Left alone are bodies other than bytes or text, chunked ones, pools without a manager, SOCKS proxies,
       connections of another kind, and for ``urllib.request`` a proxy that is reached by TLS and a debug level.
 
-    Other code may wrap the same functions, before or after: a tracer (OpenTelemetry, Sentry) sees each call once, and
-    a stand-in for the network answers by itself. All share budgets, circuit breakers and pacing by origin. A second
-    call exchanges settings and libraries for calls that have not begun; no call is watched twice. Raises
-    :class:`~llmwatch.ConfigError` for an unknown library.
+    Other code may wrap the same functions, before or after: a tracer (OpenTelemetry, Sentry) sees each call once, one
+    of urllib3 each request, and a stand-in for the network answers by itself. All share budgets, circuit breakers and
+    pacing by origin. A second call exchanges settings and libraries for calls that have not begun; no call is watched
+    twice. Raises :class:`~llmwatch.ConfigError` for an unknown library.
     """
     names = set(libraries)
     if isinstance(libraries, str) or not names.issubset(LIBRARIES):

@@ -22,7 +22,7 @@ from llmwatch.hooks.wrapped_calls import PoolFunction
 from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import SOCKET_OPTIONS, WatchedAdapter
 
-__all__ = ["PoolAdapter", "PoolSettings", "check_pool", "is_core_pool", "read_pool", "stands_in"]
+__all__ = ["PoolAdapter", "PoolSettings", "answers_by_itself", "check_pool", "is_core_pool", "read_pool", "stands_in"]
 
 _CORES = ("httpcore", "httpcore2")
 
@@ -56,6 +56,12 @@ def is_core_pool(pool: Any) -> bool:
     kind = type(pool)
     core = kind.__module__.partition(".")[0]
     return core in _CORES and kind in [getattr(sys.modules[core], name, None) for name in _POOLS]
+
+
+def answers_by_itself(owner: type[Any], name: str) -> bool:
+    """Whether other code has replaced the function ``name`` of ``owner``, and did not wrap it, as tracers do."""
+    function = vars(owner)[name]
+    return stands_in(function, owner.__module__) and not hasattr(function, "__wrapped__")
 
 
 def check_pool(pool: Any) -> None:

@@ -6,7 +6,7 @@ itself call the pools below, so none of their calls is seen here.
 urllib3's own function runs for each call, with a stand-in for the manager, so redirects and a proxy's headers stay
 urllib3's. The stand-in hands out a :class:`_WatchedCall` in place of a pool. That one sends over pools of llmwatch's
 that are made with the manager's own arguments (TLS, proxy, limits on connections). The manager's own pools are not
-touched.
+touched. Behind a redirect another call begins, with a record and a ``deadline`` of its own.
 
 Left alone, because llmwatch cannot send the request again or would change what it connects to: bodies other than bytes
 or text, chunked bodies, managers with pools of another kind (SOCKS, HTTP/2, subclasses that make their own), and a
@@ -28,7 +28,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 from urllib3 import HTTPHeaderDict, PoolManager, ProxyManager, Retry
 from urllib3._collections import RecentlyUsedContainer
-from urllib3.connectionpool import HTTPSConnectionPool
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import pool_classes_by_scheme
 from urllib3.util import Timeout, Url, parse_url
 
@@ -39,6 +39,7 @@ from llmwatch.engine.timeouts import of_requests
 from llmwatch.errors import LLMWatchError
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
 from llmwatch.hooks.patches import Patches
+from llmwatch.hooks.pool_settings import answers_by_itself
 from llmwatch.hooks.urllib_errors import as_urllib3
 from llmwatch.interruption import is_interruption
 from llmwatch.payload import is_model_call, may_be_model_call
@@ -272,7 +273,10 @@ def _fits(made: _ManagerAdapter, manager: Any, settings: Settings) -> bool:
 def _copy(manager: Any) -> Any:
     """A manager of the same class with the same attributes, without what llmwatch keeps there."""
     made = object.__new__(type(manager))
-    kept = {name: value for name, value in vars(manager).items() if name not in (_ADAPTER, _STANDS_FOR)}
+    # In one step: another thread may set an attribute.
+    kept = vars(manager).copy()
+    for name in (_ADAPTER, _STANDS_FOR):
+        kept.pop(name, None)
     vars(made).update(kept)
     return made
 
@@ -287,7 +291,7 @@ def _stand_in(manager: Any, adapter: _ManagerAdapter) -> Any:
 
 def _check(manager: Any, kw: Mapping[str, Any]) -> None:
     """Raise :class:`LeftAlone` for a model call that cannot be sent as ``manager`` would send it."""
-    if "connection_from_host" in vars(manager):
+    if "connection_from_host" in vars(manager) or answers_by_itself(HTTPConnectionPool, "urlopen"):
         raise LeftAlone("a stand-in for the network", said=False)
     if manager.pool_classes_by_scheme != pool_classes_by_scheme:
         raise LeftAlone("pools of another kind, such as those of a SOCKS proxy")

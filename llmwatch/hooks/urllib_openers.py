@@ -34,7 +34,7 @@ from llmwatch.engine.timeouts import of_requests
 from llmwatch.errors import LLMWatchError
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
 from llmwatch.hooks.patches import Patches
-from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings
+from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, answers_by_itself
 from llmwatch.hooks.urllib_errors import as_urllib
 from llmwatch.interruption import is_interruption
 from llmwatch.payload import is_model_call, may_be_model_call
@@ -236,6 +236,8 @@ def _connection(handler: Any, http_class: Any, req: Any, http_conn_args: dict[st
     if http_class.__module__ != "http.client":
         # A recorder of exchanges stands in for the network.
         raise LeftAlone("connections of another kind", said=not http_class.__module__.startswith("vcr."))
+    if any(answers_by_itself(http.client.HTTPConnection, name) for name in ("connect", "request")):
+        raise LeftAlone("a stand-in for the network", said=False)
     if handler._debuglevel:
         raise LeftAlone("a debug level")
     if "Transfer-Encoding" in _headers(req):

@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 import urllib3
@@ -293,6 +294,37 @@ def test_a_pool_without_a_manager_is_left_alone(serve: Any, install: Install) ->
     with urllib3.connection_from_url(server.url, timeout=LONG) as pool:
         assert pool.request("POST", "/v1/chat/completions", json=STREAM).status == 200
     assert (records, counts()) == ([], {})
+
+
+def test_a_stand_in_for_the_network_gets_its_calls(
+    install: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It answers by itself, whatever that is; a wrapper is called for each request."""
+    records = install()
+    url = "http://127.0.0.1:9/v1/chat/completions"
+    with monkeypatch.context() as patch, PoolManager() as manager:
+        stand_in = mock.Mock()
+        patch.setattr(urllib3.HTTPConnectionPool, "urlopen", stand_in)
+        stand_in.return_value.get_redirect_location.return_value = None
+        assert post(manager, url) is stand_in.return_value
+    assert (records, caplog.records) == ([], [])
+
+
+def test_a_wrapper_of_pools_sees_every_request(serve: Any, install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tracer that wraps ``HTTPConnectionPool.urlopen`` sees the silent request and the answered one."""
+    server, seen = serve("silent", "healthy"), []
+    original = urllib3.HTTPConnectionPool.urlopen
+
+    @functools.wraps(original)
+    def traced(pool: Any, method: str, url: str, *args: Any, **kwargs: Any) -> Any:
+        seen.append(url)
+        return original(pool, method, url, *args, **kwargs)
+
+    monkeypatch.setattr(urllib3.HTTPConnectionPool, "urlopen", traced)
+    install(Limits(ttfb=SOON))
+    with PoolManager() as manager:
+        assert post(manager, server.chat_url).status == 200
+    assert seen == ["/v1/chat/completions"] * 2
 
 
 # -- install and uninstall -------------------------------------------------------

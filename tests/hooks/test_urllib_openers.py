@@ -9,6 +9,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -207,6 +208,18 @@ def test_what_cannot_be_watched_is_left_alone_and_said_once(
     assert counts() == {"urllib": dict.fromkeys(reasons, 2)}
     assert records == []
     assert "send:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["connect", "request"])
+def test_a_stand_in_for_the_network_gets_its_calls(
+    install: Install, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    """What a test puts into http.client answers by itself."""
+    records = install()
+    monkeypatch.setattr(http.client.HTTPConnection, name, mock.Mock(side_effect=ConnectionRefusedError("mocked")))
+    with pytest.raises(urllib.error.URLError, match="mocked"):
+        urllib.request.urlopen(posted("http://127.0.0.1:9/v1/chat/completions", STREAM), timeout=LONG)
+    assert (records, caplog.records) == ([], [])
 
 
 def test_a_request_that_cannot_be_sent_raises_the_librarys_error(install: Install) -> None:
