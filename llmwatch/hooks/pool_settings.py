@@ -59,7 +59,7 @@ def is_core_pool(pool: Any) -> bool:
 
 
 def answers_by_itself(owner: type[Any], name: str) -> bool:
-    """Whether other code has replaced the function ``name`` of ``owner``, and did not wrap it, as tracers do."""
+    """Whether other code has replaced the function ``name`` of ``owner`` without wrapping it."""
     function = vars(owner)[name]
     return stands_in(function, owner.__module__) and not hasattr(function, "__wrapped__")
 

@@ -1,4 +1,4 @@
-"""What does ``install()`` cost a request of httpx, httpx2, urllib3 or ``urllib.request`` that is no model call?
+"""What does ``install()`` cost a request that is no model call, through each library?
 
 Each kind of request is handed to the hooked function and to the one beneath, which does nothing: microseconds of the
 hook alone, the two in turn. The dearest kind of all libraries counts.
