@@ -12,7 +12,8 @@ llmwatch                               the library
 ``ConnectFailed``                      ``ProxyError`` if a proxy refused the CONNECT; ``ReadError`` or
                                        ``RemoteProtocolError`` if the connection broke there; else
                                        ``ConnectError``, also without a connection to a proxy
-``StreamCut``                          ``ReadError`` for a reset, else ``RemoteProtocolError``
+``StreamCut``                          ``ReadError`` for a reset or a TLS alert, else
+                                       ``RemoteProtocolError``
 ``CircuitOpen``, ``TooManyOrphans``    ``ConnectError``: nothing was sent
 ``TooManyThreads``                     ``ConnectError``: nothing was sent
 ``RefreshFailed``                      ``ConnectError``: nothing was sent
@@ -50,8 +51,10 @@ def _name(error: LLMWatchError) -> str:
     if isinstance(error, ConnectFailed):
         return _proxy_name(error) if error.cause == "proxy" else "ConnectError"
     if isinstance(error, StreamCut):
-        # The summary of the foreign exception has an errno if the system, not the protocol, ended the connection.
-        return "ReadError" if getattr(error.__cause__, "errno", "") else "RemoteProtocolError"
+        # The summary of the foreign exception has an errno if the system, not the protocol, ended the connection. A TLS
+        # alert is an SSLError without one; the end of a TLS connection is an SSLEOFError.
+        read = getattr(error.__cause__, "errno", "") or getattr(error.__cause__, "type", "") == "SSLError"
+        return "ReadError" if read else "RemoteProtocolError"
     return "ConnectError" if failure_of(error).row.unsent else "RemoteProtocolError"
 
 

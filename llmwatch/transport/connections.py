@@ -9,6 +9,7 @@ out.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import http.client
 import socket
@@ -277,6 +278,10 @@ class WatchedMixin(HTTPConnection):
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)
+        except ssl.SSLEOFError as error:
+            self._forget_unsent()
+            # The server has ended the connection, and perhaps said why: urllib3 reads on after this error alone.
+            raise BrokenPipeError(errno.EPIPE, "the server closed the TLS connection") from error
         except BaseException:
             self._forget_unsent()
             raise

@@ -22,9 +22,9 @@ def timeout(limit: str) -> errors.WatchTimeout:
     return errors.WatchTimeout("late", limit=limit, limit_seconds=1.0, phase="waiting", elapsed=1.5)
 
 
-def cut(errno: str) -> errors.StreamCut:
+def cut(errno: str, kind: str = "OSError") -> errors.StreamCut:
     error = errors.StreamCut("cut")
-    error.__cause__ = Summary("OSError", errno, "text")
+    error.__cause__ = Summary(kind, errno, "text")
     return error
 
 
@@ -53,6 +53,8 @@ CASES = [
     (proxy("BadStatusLine", ""), "RemoteProtocolError"),
     (cut("ECONNRESET"), "ReadError"),
     (cut(""), "RemoteProtocolError"),
+    (cut("", "SSLError"), "ReadError"),
+    (cut("", "SSLEOFError"), "RemoteProtocolError"),
     (errors.StreamCut("cut"), "RemoteProtocolError"),
     (errors.StreamTruncated("short"), "RemoteProtocolError"),
     (errors.EmptyStream("empty"), "RemoteProtocolError"),
