@@ -3,7 +3,8 @@
 This process *becomes* ``python script.py args``, so everything that a script sees or does (``sys.argv``, ``__main__``,
 tracebacks, Ctrl-C, threads, exit codes, multiprocessing) is Python's own, and nothing is imitated. ``site`` imports
 ``sitecustomize`` before any script. The folder with llmwatch's ``sitecustomize`` stands first on ``PYTHONPATH``, and is
-removed from there and from ``sys.path`` before the script's first line (:mod:`llmwatch.cli.run_site.sitecustomize`).
+removed from there and from ``sys.path`` before the script's first line (:mod:`llmwatch.cli.run_process`). The Python
+processes that the script starts come to the same ``sitecustomize``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,8 +23,8 @@ from typer.core import TyperCommand
 
 from llmwatch import ConfigError
 from llmwatch.cli.exit_codes import ExitCode, command, let_go
-from llmwatch.cli.run_site.sitecustomize import VARIABLE
-from llmwatch.cli.run_summary import begin_file
+from llmwatch.cli.run_process import PYTHONPATH, VARIABLE, joined, python
+from llmwatch.cli.run_summary import begin_file, standard_error
 from llmwatch.cli.terminal import Terminal
 from llmwatch.engine.settings import incident_sinks
 from llmwatch.policy import (
@@ -40,7 +42,7 @@ from llmwatch.wire import MAX_EVENT
 __all__ = ["ScriptCommand", "run"]
 
 _SITE = str(Path(__file__).parent / "run_site")
-_OWN_OPTIONS = ("-q", "--quiet", "-h", "--help")
+_OWN_OPTIONS = ("-q", "--quiet", "--no-children", "-h", "--help")
 _WITH_VALUE = "--json"
 _STARTS = ("-m", "-c")
 """Options of Python that name the program to run; all words after them are the program's."""
@@ -103,10 +105,13 @@ Json = Annotated[
         help='Write the summary to this file as one JSON object. "complete" is false if a signal killed the script.',
     ),
 ]
+NoChildren = Annotated[
+    bool, typer.Option("--no-children", help="Do not watch the Python processes that the script starts.")
+]
 
 
 @command
-def run(script: Script, quiet: Quiet = False, json_file: Json = None) -> ExitCode:
+def run(script: Script, quiet: Quiet = False, json_file: Json = None, no_children: NoChildren = False) -> ExitCode:
     """Run a Python script as it is, with its calls through requests, httpx, botocore and urllib3 watched.
 
     Watched are every call through requests, and every model call through a synchronous client of httpx or httpx2, so
@@ -115,8 +120,10 @@ def run(script: Script, quiet: Quiet = False, json_file: Json = None) -> ExitCod
     The script runs as python would run it, and its exit code is the exit code. Limits and retries are set by
     LLMWATCH_ variables, which "llmwatch limits" lists; calls that lost an attempt go to the file that
     LLMWATCH_INCIDENT_LOG names. A model call that cannot be watched (of an async client, say) is named at once on
-    standard error, with what to change. A summary follows there, one line for each library. Processes that the script
-    forks are watched as well, and are not in the summary; other programs that it starts are not.
+    standard error, with what to change. A summary follows there, one line for each library.
+    Processes that the script forks, and Python processes that it or a program of it starts, are watched as well, each
+    by itself, and are in the summary. Left alone is a process with an environment that the script puts together
+    (env=), with -I, -E or -S, or in another Python environment.
     """
     options = _python_options(sys.orig_argv[1:], len(sys.argv) - 1)
     if options and (sys.flags.ignore_environment or sys.flags.no_site):
@@ -137,10 +144,13 @@ def run(script: Script, quiet: Quiet = False, json_file: Json = None) -> ExitCod
     if json_file is not None:
         _begin_file(json_file)
     let_go()
-    environment = _environment(os.environ, quiet=quiet, json_file=json_file)
+    environment = _environment(os.environ, quiet=quiet, json_file=json_file, children=not no_children)
     try:
         os.execve(sys.executable, [sys.executable, *options, *script], environment)
     except OSError as error:
+        folder = json.loads(environment[VARIABLE])["folder"]
+        if folder is not None:
+            os.rmdir(folder)
         raise ConfigError(f"{sys.executable} cannot be started: {error.strerror}.") from None
 
 
@@ -155,6 +165,17 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
     return resolve_limits(environ=environ).warnings
 
 
+def _folder() -> str | None:
+    """A new folder for the counts of the processes; ``None`` if none can be made.
+
+    Then each process counts for itself, and the summary is about the script's own.
+    """
+    try:
+        return tempfile.mkdtemp(prefix="llmwatch-run-")
+    except OSError:
+        return None
+
+
 def _begin_file(path: str) -> None:
     try:
         begin_file(path)
@@ -162,13 +183,22 @@ def _begin_file(path: str) -> None:
         raise ConfigError(f"The file of --json cannot be written: {path!r}: {error.strerror}.") from None
 
 
-def _environment(environ: Mapping[str, str], *, quiet: bool, json_file: str | None) -> dict[str, str]:
+def _environment(environ: Mapping[str, str], *, quiet: bool, json_file: str | None, children: bool) -> dict[str, str]:
     """The variables for the new interpreter. ``sitecustomize`` removes those that only the start needs."""
-    path = environ.get("PYTHONPATH")
-    made = {**environ, "PYTHONPATH": f"{_SITE}{os.pathsep}{path}" if path else _SITE}
-    # The paths stay valid if the script changes its working directory.
-    file = None if json_file is None else os.path.abspath(json_file)
-    made[VARIABLE] = json.dumps({"process": os.getpid(), "pythonpath": path, "quiet": quiet, "json": file})
+    path = environ.get(PYTHONPATH)
+    message = {
+        "process": os.getpid(),
+        "empty": path == "",
+        "quiet": quiet,
+        # The paths stay valid if the script changes its working directory.
+        "json": None if json_file is None else os.path.abspath(json_file),
+        "children": children,
+        # The script's process removes it.
+        "folder": None if quiet and json_file is None else _folder(),
+        "python": python(),
+        "errors": standard_error(),
+    }
+    made = {**environ, PYTHONPATH: joined(_SITE, path), VARIABLE: json.dumps(message)}
     log = incident_log(environ)
     if log is not None:
         made[INCIDENT_LOG_VARIABLE] = os.path.abspath(log)

@@ -42,6 +42,16 @@ class LibraryCounts:
             "left_alone": dict(self.left_alone),
         }
 
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> LibraryCounts:
+        """The counts whose :meth:`to_dict` is ``source``. Raises an exception for anything else."""
+        return cls(
+            outcomes=Counter({name: source[name] for name in CALL_OUTCOMES if source[name]}),
+            failures=Counter(source["failures"]),
+            resends=source["resends"],
+            left_alone=Counter(source["left_alone"]),
+        )
+
     def line(self) -> str:
         """What happened to the calls, in one line."""
         watched, left = self.outcomes.total(), self.left_alone.total()
@@ -63,7 +73,8 @@ class Counts:
     ``libraries``: by the name that records have as the entry point. ``incidents``: calls that lost an attempt; ``lost``
     of them could not be written to the incident log. ``running``: attempts that have not ended; ``orphans``: workers
     that could not be woken. ``lowered``: calls by a time-out of the script's, in seconds, and the limit that it
-    lowered; ``set_aside``: calls by a time-out that did not count.
+    lowered; ``set_aside``: calls by a time-out that did not count. ``processes``: how many are summed up; ``alive``:
+    how many of them had not ended; ``unwatched``: Python processes that could not load llmwatch.
     """
 
     libraries: dict[str, LibraryCounts] = field(default_factory=dict)
@@ -73,6 +84,9 @@ class Counts:
     orphans: int = 0
     lowered: Counter[tuple[float, str]] = field(default_factory=Counter)
     set_aside: Counter[float] = field(default_factory=Counter)
+    processes: int = 1
+    alive: int = 0
+    unwatched: int = 0
 
     def add(self, record: CallRecord) -> None:
         """Count one call that has ended."""
@@ -90,6 +104,19 @@ class Counts:
         """Count what was left alone: numbers by reason, by library."""
         for name, reasons in counted.items():
             self._library(name).left_alone.update(reasons)
+
+    def merge(self, other: Counts) -> None:
+        """Add the counts of another process."""
+        for name, theirs in other.libraries.items():
+            ours = self._library(name)
+            ours.outcomes.update(theirs.outcomes)
+            ours.failures.update(theirs.failures)
+            ours.left_alone.update(theirs.left_alone)
+            ours.resends += theirs.resends
+        for name in ("incidents", "lost", "running", "orphans", "processes", "alive", "unwatched"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.lowered.update(other.lowered)
+        self.set_aside.update(other.set_aside)
 
     def _library(self, name: str) -> LibraryCounts:
         return self.libraries.setdefault(name, LibraryCounts())
@@ -109,18 +136,41 @@ class Counts:
             "timeouts_set_aside": [
                 {"seconds": seconds, "calls": calls} for seconds, calls in self.set_aside.most_common()
             ],
+            "processes": self.processes,
+            "processes_alive": self.alive,
+            "processes_unwatched": self.unwatched,
         }
+
+    @classmethod
+    def from_dict(cls, source: Mapping[str, Any]) -> Counts:
+        """The counts whose :meth:`to_dict` is ``source``. Raises an exception for anything else."""
+        return cls(
+            libraries={name: LibraryCounts.from_dict(library) for name, library in source["libraries"].items()},
+            incidents=source["incidents"],
+            lost=source["incidents_lost"],
+            running=source["running"],
+            orphans=source["orphans"],
+            lowered=Counter({(row["seconds"], row["limit"]): row["calls"] for row in source["timeouts_lowered"]}),
+            set_aside=Counter({row["seconds"]: row["calls"] for row in source["timeouts_set_aside"]}),
+            processes=source["processes"],
+            alive=source["processes_alive"],
+            unwatched=source["processes_unwatched"],
+        )
 
     def lines(self, log: str | None) -> list[str]:
         """The lines of the summary; none if there is nothing to say. ``log``: the path of the incident log."""
-        if not self.libraries and not self.running:
-            return []
         lines = [f"{name}: {self.libraries[name].line()}" for name in sorted(self.libraries)]
         if self.running:
             lines.append(f"{_number(self.running, 'call')} still running at the end")
         if self.orphans:
             what = "a worker thread" if self.orphans == 1 else "worker threads"
             lines.append(f"{_number(self.orphans, 'orphan')}: {what} that could not be woken")
+        if self.alive:
+            runs = "1 process runs" if self.alive == 1 else f"{self.alive} processes run"
+            lines.append(f"{runs} on; the calls that end later are not counted here")
+        if self.unwatched:
+            were = "1 Python process was" if self.unwatched == 1 else f"{self.unwatched} Python processes were"
+            lines.append(f"{were} not watched: in another environment, or before Python 3.10")
         return [*lines, *self._about_incidents(log), *_about_timeouts(self.lowered, self.set_aside)]
 
     def _about_incidents(self, log: str | None) -> list[str]:

@@ -77,6 +77,9 @@ def test_counts_as_json() -> None:
         "incidents_lost": 3,
         "timeouts_lowered": [],
         "timeouts_set_aside": [],
+        "processes": 1,
+        "processes_alive": 0,
+        "processes_unwatched": 0,
     }
 
 
@@ -157,3 +160,32 @@ def test_the_summary_names_the_log_or_how_to_get_one() -> None:
     assert lines(FAILED, log="/a/log", lost=1)[1].endswith("is /a/log; 1 incident could not be written there")
     assert lines(DONE, log="log")[1].endswith(os.path.abspath("log"))
     assert lines(DONE, log="/a/\x1b[2Jlog")[1].endswith(r"'/a/\x1b[2Jlog'")
+
+
+def test_the_counts_of_processes_add_up() -> None:
+    """The sum of two processes' counts, read back from JSON, is that of one process with all the calls."""
+    one, other = counted(*SEVERAL, HTTPX, running=1, orphans=2), counted(FAILED, HTTPX, REFUSED_404, lost=3, alive=1)
+    timed = _timed(30.0, ttfb={"value": 30.0, "source": "timeout of the request", "instead_of": 120.0})
+    other.add(timed)
+    for counts in (one, other):
+        counts.leave({"httpx": {"HTTP/2": 2}, "aiohttp": {"an async client": 1}})
+    together = counted(*SEVERAL, HTTPX, FAILED, HTTPX, REFUSED_404, timed, running=1, orphans=2, lost=3, alive=1)
+    for _ in range(2):
+        together.leave({"httpx": {"HTTP/2": 2}, "aiohttp": {"an async client": 1}})
+    together.processes = 2
+    read = Counts.from_dict(json.loads(json.dumps(one.to_dict())))
+    assert read.to_dict() == one.to_dict()
+    read.merge(Counts.from_dict(json.loads(json.dumps(other.to_dict()))))
+    assert read.to_dict() == together.to_dict()
+
+
+def test_processes_that_run_on_or_were_not_watched_are_said() -> None:
+    """Each has a line, without any call."""
+    assert lines(alive=1, unwatched=1) == [
+        "1 process runs on; the calls that end later are not counted here",
+        "1 Python process was not watched: in another environment, or before Python 3.10",
+    ]
+    assert [line.partition(";")[0].partition(":")[0] for line in lines(alive=2, unwatched=2)] == [
+        "2 processes run on",
+        "2 Python processes were not watched",
+    ]

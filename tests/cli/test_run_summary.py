@@ -28,7 +28,7 @@ def test_a_closed_standard_error_costs_nothing(monkeypatch: pytest.MonkeyPatch, 
         assert stream is not None
         stream.close()
     monkeypatch.setattr(sys, "__stderr__", stream)
-    summary = Summary()
+    summary = Summary(main=os.getpid())
     summary(DONE)
     summary.write()
 
@@ -38,7 +38,7 @@ def test_every_line_is_written_once_with_its_prefix(monkeypatch: pytest.MonkeyPa
     given = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", given)
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    summary = Summary()
+    summary = Summary(main=os.getpid())
     summary(call())
     summary.write()
     written = given.getvalue()
@@ -50,7 +50,7 @@ def test_a_forked_child_writes_no_summary(monkeypatch: pytest.MonkeyPatch) -> No
     """After a fork the child has a free lock, no calls, and no summary."""
     given = io.StringIO()
     monkeypatch.setattr(sys, "__stderr__", given)
-    summary = Summary()
+    summary = Summary(main=os.getpid())
     summary(DONE)
     summary._lock.acquire()
     summary.after_fork()
@@ -58,7 +58,7 @@ def test_a_forked_child_writes_no_summary(monkeypatch: pytest.MonkeyPatch) -> No
     summary._lock.release()
     assert summary._counts.lines(None) == []
     summary(DONE)
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+    monkeypatch.setattr(summary, "_main", -1)
     summary.write()
     assert given.getvalue() == ""
 
@@ -76,7 +76,7 @@ def test_the_file_is_one_object_and_needs_no_lines(tmp_path: Path, standard_erro
     path = tmp_path / "summary"
     begin_file(str(path))
     assert json.loads(path.read_text()) == {"schema": 1, "complete": False}
-    summary = Summary(lines=False, file=str(path))
+    summary = Summary(main=os.getpid(), lines=False, file=str(path))
     summary(DONE)
     left_alone._counts.clear()
     left_alone.count_other("httpx")
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_written_is_said(tmp_path: Path, standard_error: i
     """A folder is refused at the beginning; what fails at the end is one line, even if quiet."""
     with pytest.raises(IsADirectoryError):
         begin_file(str(tmp_path))
-    Summary(lines=False, file=str(tmp_path / "none" / "such")).write()
+    Summary(main=os.getpid(), lines=False, file=str(tmp_path / "none" / "such")).write()
     assert standard_error.getvalue() == (
         f"llmwatch: the summary could not be written to '{tmp_path}/none/such': No such file or directory\n"
     )
@@ -109,7 +109,32 @@ def test_a_pipe_gets_one_object(tmp_path: Path, standard_error: io.StringIO) -> 
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         begin_file(str(path))
-        Summary(lines=False, file=str(path)).write()
+        Summary(main=os.getpid(), lines=False, file=str(path)).write()
         assert json.loads(os.read(reader, 65536))["complete"] is True
     finally:
         os.close(reader)
+
+
+def test_the_files_of_other_processes_are_added_up(tmp_path: Path, standard_error: io.StringIO) -> None:
+    """Files of processes that ended or were killed count; what is damaged or not whole does not."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    summary = Summary(main=os.getpid(), folder=str(folder))
+    summary(DONE)
+    for ended in (False, True):
+        other = Summary(folder=str(folder))
+        other(DONE)
+        if ended:
+            other.write()
+    (folder / "damaged.json").write_text("{")
+    (folder / "other.json").write_text("[]")
+    (folder / "half.json.1").write_text("{}")
+    (folder / "unwatched-7").write_text("")
+    summary.write()
+    assert standard_error.getvalue().splitlines()[:2] == [
+        "llmwatch: stream: 3 calls watched: 3 recovered; 3 resends",
+        "llmwatch: 1 Python process was not watched: in another environment, or before Python 3.10",
+    ]
+    assert not folder.exists()
+    other(DONE)
+    assert not folder.exists()

@@ -1,88 +1,52 @@
-"""The module that ``site`` imports before the script in a process under ``llmwatch run``.
+"""The module that ``site`` imports before the script in the processes under ``llmwatch run``.
 
-The module removes its traces: its folder leaves ``sys.path``, and ``PYTHONPATH`` gets its old value, so that programs
-that the script starts do not import it. Then the machine's own ``sitecustomize`` is imported; without one the import
-fails as usual. A script is never started without its watchdog: an error in this module ends the process.
+:mod:`llmwatch.cli.run_process` does the work, and needs Python 3.10. A child with an older Python, down to 2.7, starts
+as it would have: this module removes its traces, counts the child, and imports the machine's own ``sitecustomize``.
+The text is valid in Python 2.7, and defines no function.
 """
 
-from __future__ import annotations
-
-import importlib
-import importlib.util
-import json
 import os
-import signal
 import sys
-import traceback
-from contextlib import suppress
-from typing import Any
-
-__all__ = ["VARIABLE"]
-
-VARIABLE = "_LLMWATCH_RUN"
-"""JSON for the script's process.
-
-``process``: its id; ``pythonpath``: the old value; ``quiet``; ``json``: the path of the summary's file, or null.
-"""
-
-
-def _leave() -> dict[str, Any] | None:
-    """Restore the path and the variables. Return the command's message, ``None`` in another process."""
-    folder = os.path.dirname(__file__)
-    sys.path[:] = [entry for entry in sys.path if entry != folder]
-    sys.path_importer_cache.pop(folder, None)
-    message: dict[str, Any] = json.loads(os.environ.pop(VARIABLE, "{}"))
-    if not message:
-        return None
-    if message["pythonpath"] is None:
-        os.environ.pop("PYTHONPATH", None)
-    else:
-        os.environ["PYTHONPATH"] = message["pythonpath"]
-    return message if message["process"] == os.getpid() else None
-
-
-def _begin(message: dict[str, Any]) -> None:
-    interrupted = signal.getsignal(signal.SIGINT)
-    if interrupted is signal.default_int_handler:
-        # Before the script begins, Ctrl-C ends the process without a message.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        _load_llmwatch()
-        from llmwatch.cli.run_startup import start
-
-        start(quiet=message["quiet"], json=message["json"])
-    except BaseException:
-        with suppress(Exception):
-            traceback.print_exc(file=sys.__stderr__)
-            print("llmwatch: the script was not started.", file=sys.__stderr__, flush=True)
-        os._exit(1)
-    if interrupted is signal.default_int_handler:
-        signal.signal(signal.SIGINT, interrupted)
-
-
-def _load_llmwatch() -> None:
-    """Import the llmwatch whose command was called, which may be a checkout that is not on ``sys.path``."""
-    if "llmwatch" in sys.modules:
-        return
-    folder = os.path.dirname(os.path.dirname(os.path.dirname(__file__)))
-    spec = importlib.util.spec_from_file_location(
-        "llmwatch", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["llmwatch"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-
 
 if __name__ == "sitecustomize":
-    _told = _leave()
-    _failed: BaseException | None = None
-    del sys.modules["sitecustomize"]
-    try:
-        importlib.import_module("sitecustomize")
-    except BaseException as error:
-        _failed = error
-    if _told is not None:
-        _begin(_told)
-    if _failed is not None:
-        raise _failed
+    _folder = os.path.dirname(os.path.abspath(__file__))
+    _file = os.path.join(os.path.dirname(_folder), "run_process.py")
+    if sys.version_info >= (3, 10):  # noqa: UP036 - an older child comes here, too
+        import importlib.util
+
+        # By its path, for the package may not be on sys.path.
+        _spec = importlib.util.spec_from_file_location("_llmwatch_run_process", _file)
+        assert _spec is not None
+        assert _spec.loader is not None
+        _process = importlib.util.module_from_spec(_spec)
+        _spec.loader.exec_module(_process)
+        _process.begin(_folder)
+    else:
+        # The same rules as in run_process.
+        _told = os.environ.pop("_LLMWATCH_RUN", "")
+        _value = os.environ.pop("PYTHONPATH", _folder)
+        _instead = []
+        if _value.startswith(_folder + os.pathsep):
+            os.environ["PYTHONPATH"] = _value[len(_folder + os.pathsep) :]
+        elif _value != _folder:
+            os.environ["PYTHONPATH"] = os.pathsep.join(e for e in _value.split(os.pathsep) if e != _folder)
+        try:
+            import json
+
+            _message = json.loads(_told)
+            if _value == _folder and _message["empty"]:
+                os.environ["PYTHONPATH"] = ""
+                if sys.version_info < (3,):  # noqa: UP036
+                    # Python 2 searches the current directory then.
+                    _instead.append(os.getcwd())
+            if _message["folder"]:
+                open(os.path.join(_message["folder"], "unwatched-" + str(os.getpid())), "w").close()
+        except Exception:
+            pass
+        if _folder in sys.path:
+            _at = sys.path.index(_folder)
+            sys.path[_at : _at + 1] = _instead
+        sys.path_importer_cache.pop(_folder, None)
+        # A reference, without which Python 2 clears this module at once.
+        _self = sys.modules.pop("sitecustomize")
+        import sitecustomize  # noqa: F401
