@@ -23,6 +23,7 @@ import botocore.exceptions
 import botocore.httpsession
 import pytest
 import urllib3
+from botocore.stub import Stubber
 
 import llmwatch
 from llmwatch import CallRecord, Limits, Retry
@@ -578,6 +579,20 @@ def test_the_sessions_own_proxy_is_used(
     assert found is botocore.exceptions.ProxyConnectionError
 
 
+def test_a_proxy_without_tls_gets_whole_urls(serve: Any, install: Install) -> None:
+    """Without TLS the proxy gets the whole URL and its credentials with the request itself."""
+    server = serve("silent", "healthy")
+    records = install(ttfb=SOON)
+    endpoint = SimpleNamespace(url="http://bedrock.example:8080")
+    assert len(asked("ConverseStream", endpoint, proxies={"http": f"http://user:secret@{server.netloc}"})) > 3
+    for request in server.requests:
+        assert request.target.startswith("http://bedrock.example:8080/model/")
+        assert headers_of(request)["proxy-authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    (record,) = records
+    assert record.outcome == "recovered"
+    assert "secret" not in record.to_json()
+
+
 def test_connections_are_kept_and_closed_with_the_client(serve: Any, install: Install) -> None:
     """A client reuses its connection; ``close()`` and ``uninstall()`` close it."""
     install()
@@ -697,6 +712,24 @@ def test_a_file_as_the_body_is_left_alone_and_said_once(
     assert [record.getMessage() for record in caplog.records] == [
         "llmwatch: a model call through botocore is not watched: a file as its body. Pass the body as bytes."
     ]
+
+
+def test_stand_ins_of_botocores_own_get_their_calls(install: Install) -> None:
+    """A ``Stubber`` and a handler of ``before-send`` (moto) answer before a request comes to the session."""
+    answer = {"output": {"message": {"role": "assistant", "content": [{"text": "stub"}]}}, "stopReason": "end_turn"}
+    usage = {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}
+    records = install()
+    with client("http://127.0.0.1:1") as made:
+        seen: list[Any] = []
+        with Stubber(made) as stubber:
+            stubber.add_response("converse", {**answer, "usage": usage, "metrics": {"latencyMs": 1}})
+            CALLS["Converse"](made, seen)
+        raw = SimpleNamespace(stream=lambda: iter([json.dumps(answer).encode()]))
+        response = botocore.awsrequest.AWSResponse("http://127.0.0.1:1", 200, {}, raw)
+        made.meta.events.register("before-send.bedrock-runtime", lambda **_: response)
+        CALLS["Converse"](made, seen)
+    assert [said["output"] for said in seen] == [answer["output"]] * 2
+    assert records == []
 
 
 def test_stand_ins_for_the_network_get_their_calls(
