@@ -43,6 +43,15 @@ class PeerSocket:
         """-1, as for a closed socket: the descriptor belongs to the worker."""
         return -1
 
+    def settimeout(self, value: float | None) -> None:
+        """Does nothing: the limits bound every read.
+        botocore's ``StreamingBody.set_socket_timeout`` comes here.
+        """
+
+    def gettimeout(self) -> float | None:
+        """``None``: no read of the caller's waits for this socket."""
+        return None
+
     def close(self) -> None:
         """Does nothing: the worker closes the socket."""
 

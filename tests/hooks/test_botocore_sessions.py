@@ -138,6 +138,7 @@ def test_the_body_of_an_invoked_model_reads_as_botocores(serve: Any, install: In
     def read() -> list[Any]:
         with client(server.url) as made:
             body = made.invoke_model(modelId=MODEL, body=json.dumps(ANTHROPIC))["body"]
+            body.set_socket_timeout(LONG)
             seen = [body.readable(), body.tell(), body.read(7), body.tell(), next(body)[:5]]
             seen += [len(line) for line in body.iter_lines()]
             again = made.invoke_model(modelId=MODEL, body=json.dumps(ANTHROPIC))["body"]
