@@ -17,6 +17,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Container, Iterator
+from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, TypeVar
 
 from llmwatch.at_fork import in_child
@@ -41,14 +42,26 @@ from llmwatch.watch.clock import Clock, WaitList
 from llmwatch.watch.dropped import CLOSING, TELLING
 from llmwatch.watch.machine import VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
+from llmwatch.watch.workers import Workers
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 __all__ = ["Call", "MakeWork", "Work"]
 
-Work = Callable[[Attempt[Any]], None]
-"""The work of one attempt, done by its worker."""
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The work of one attempt: its worker calls ``run(attempt)``.
+
+    ``workers`` are threads that may do it. Without them it has a thread of its own, as it must if code of the user runs
+    in the worker.
+    """
+
+    run: Callable[[Attempt[Any]], None]
+    workers: Workers | None = None
+
+
 MakeWork = Callable[[CallRequest, EffectiveLimits], Work]
 """Makes the work of each attempt from its request and its limits."""
 
@@ -311,7 +324,8 @@ class Call(Generic[T]):
             turn.attempt = attempt
             attempt.on_answer = functools.partial(_answered, turn, self._clock)
         try:
-            attempt.start(self._make_work(self._request, self.limits))
+            work = self._make_work(self._request, self.limits)
+            attempt.start(work.run, work.workers)
         except LLMWatchError as error:
             self._attempt = None
             self._history.not_carried_out()
@@ -607,8 +621,12 @@ class Call(Generic[T]):
             return
         self._told = True
         context, self._context = self._context, None
+        # The sinks of every call take incidents only.
+        sinks = self._sinks if record.incident else self._settings.sinks
+        if not sinks:
+            return
         now = self._clock.now()
-        tell = functools.partial(notify, self._sinks, record, now=now)
+        tell = functools.partial(notify, sinks, record, now=now)
         if self._loop is not None and record.outcome == "failed" and not self._handed_out:
             self._loop.failed(now, tell)
             return

@@ -552,6 +552,6 @@ def exchanges(sender: Opener, settings: Settings, options: CallOptions) -> MakeW
             dialect=settings.dialect,
             wall=settings.clock.wall,
         )
-        return exchange.run_plain if options.plain else exchange.run_stream
+        return Work(exchange.run_plain if options.plain else exchange.run_stream, sender.workers(request.kwargs))
 
     return make

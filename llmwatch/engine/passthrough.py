@@ -326,7 +326,7 @@ def passthroughs(sender: PreparedSender, settings: Settings, options: CallOption
     max_body = resolve_max_body(settings.max_body, os.environ)
 
     def make(request: CallRequest, limits: EffectiveLimits) -> Work:
-        return PassthroughExchange(
+        exchange = PassthroughExchange(
             sender=sender,
             request=request,
             limits=limits,
@@ -343,6 +343,7 @@ def passthroughs(sender: PreparedSender, settings: Settings, options: CallOption
             whole=options.whole,
             documents_whole=options.documents_whole,
             trust_advice=sender.trust_advice,
-        ).run
+        )
+        return Work(exchange.run, sender.workers(request.kwargs))
 
     return make

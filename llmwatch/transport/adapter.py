@@ -19,6 +19,7 @@ from llmwatch.transport import hooks
 from llmwatch.transport.aside import aside
 from llmwatch.transport.pools import POOL_CLASSES
 from llmwatch.transport.sockets import KEEPALIVE_OPTIONS
+from llmwatch.watch.workers import Workers
 
 __all__ = ["REQUEST_ID_HEADERS", "SOCKET_OPTIONS", "WatchedAdapter", "request_id_of"]
 
@@ -49,6 +50,8 @@ class WatchedAdapter(HTTPAdapter):
 
     def __init__(self, *, verifies_proxies: bool = False) -> None:
         self.verifies_proxies = verifies_proxies
+        self.workers = Workers()
+        """The idle threads of the client whose connections these are."""
         self._inherited: list[Any] = []
         super().__init__(pool_connections=_POOL_SIZE, pool_maxsize=_POOL_SIZE, max_retries=0)
         at_fork.follow(self)
@@ -123,6 +126,7 @@ class WatchedAdapter(HTTPAdapter):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._inherited = []
+        self.workers = Workers()
         super().__setstate__(state)  # type: ignore[misc]
         at_fork.follow(self)
 
@@ -140,8 +144,9 @@ class WatchedAdapter(HTTPAdapter):
 
     def close(self) -> None:
         """Close the idle connections now, and each connection in use when its owner has finished.
-        A signal handler may close the adapter in the middle of a close.
+        The idle threads end. A signal handler may close the adapter in the middle of a close.
         """
+        self.workers.close()
         aside(self._close)
 
     def _close(self) -> None:

@@ -12,12 +12,13 @@ from requests.utils import default_headers, select_proxy
 from urllib3.util import Timeout
 
 from llmwatch.transport import context as contexts
-from llmwatch.transport.adapter import request_id_of
+from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.context import Overrides, RequestContext
 from llmwatch.transport.errors import TRUST_ADVICE
 from llmwatch.transport.instrument import adopt_adapter, adopt_proxy
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.transport.sender import Reply
+from llmwatch.watch.workers import Workers
 
 __all__ = ["PreparedSender"]
 
@@ -95,6 +96,11 @@ class PreparedSender:
             raise
         response.request = asked
         return Reply(response, forced=forced)
+
+    def workers(self, kwargs: Mapping[str, Any]) -> Workers | None:
+        """See :meth:`~llmwatch.transport.sender.Opener.workers`. Adapters of other code run in the worker."""
+        plain = kwargs is self.kwargs and isinstance(self._prepared.body, (type(None), str, bytes))
+        return self._adapter.workers if plain and type(self._adapter) is WatchedAdapter else None
 
     @staticmethod
     def _changed(method: str, url: str, kwargs: Mapping[str, Any]) -> requests.PreparedRequest:

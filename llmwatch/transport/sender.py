@@ -31,6 +31,7 @@ from llmwatch.transport.context import RequestContext
 from llmwatch.transport.encoding import body_too_large
 from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
+from llmwatch.watch.workers import Workers
 
 __all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
 
@@ -40,6 +41,9 @@ _DECODED_AT_ONCE = 16 * 1024
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
+
+_PLAIN_DATA = (type(None), str, bytes, dict, list, tuple)
+"""The classes of bodies in whose sending no code of the user takes part."""
 
 
 def _names(headers: Mapping[str, Any]) -> set[str]:
@@ -206,6 +210,9 @@ class Opener(Protocol):
     ) -> Reply:
         """See :meth:`Sender.open`."""
 
+    def workers(self, kwargs: Mapping[str, Any]) -> Workers | None:
+        """The threads that may send a request with these arguments; ``None`` if code of the user takes part."""
+
 
 class Sender:
     """The connections of one client."""
@@ -312,6 +319,20 @@ class Sender:
         )
         settings["timeout"] = Timeout(connect=context.connect_backstop, read=context.read_backstop)
         return settings, prepared
+
+    def workers(self, kwargs: Mapping[str, Any]) -> Workers | None:
+        """See :meth:`Opener.workers`.
+        Auth, hooks, and a body that is produced as it is sent run in the worker.
+        """
+        lender = self._lender
+        foreign = (
+            type(lender) is not requests.Session
+            or lender.auth is not None
+            or any(lender.hooks.values())
+            or any(kwargs.get(name) is not None for name in ("auth", "hooks", "files"))
+            or not isinstance(kwargs.get("data"), _PLAIN_DATA)
+        )
+        return None if foreign else self._adapter.workers
 
     def after_fork(self) -> None:
         """In a forked child: make a new lock."""

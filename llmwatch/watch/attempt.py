@@ -1,8 +1,9 @@
-"""One attempt: its worker thread, its verdict, and the channel to its caller.
+"""One attempt: its worker, its verdict, and the channel to its caller.
 
 * **Threads.** The worker opens, reads and closes. The supervisor, or a caller that gives up, sets the verdict and then
   shuts down duplicates of the sockets, which wakes the worker; neither closes anything that the worker uses. The caller
-  never joins the worker.
+  never joins the worker. The worker's thread is the attempt's alone until the worker has left the attempt; an idle
+  thread of the client may then take another attempt (:mod:`llmwatch.watch.workers`).
 * **The lock.** Each attempt has one, ``_lock``. It protects the machine, the verdict, the handles, the statistics and
   the channel. The registry's lock and the supervisor's inbox may be used under it (both are leaves). No other attempt's
   lock, no user code and nothing that blocks may run under it. A thread releases it before it waits
@@ -14,6 +15,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import contextvars
+import functools
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -28,12 +30,13 @@ from llmwatch.watch.channel import Bounds, Channel
 from llmwatch.watch.clock import Waiter
 from llmwatch.watch.dropped import Dropped
 from llmwatch.watch.interfaces import Aborted, Handle, Watched
-from llmwatch.watch.launch import Launch, check_threads
+from llmwatch.watch.launch import check_threads
 from llmwatch.watch.machine import GRACE, Action, Due, Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.nested import ChildCallHandle
 from llmwatch.watch.states import CONTENT_DRIVEN, EVENT_DRIVEN
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.watch.supervisor import MOST_ORPHANS, Supervisor
+from llmwatch.watch.workers import Job, Workers
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Callable[..., Any])
@@ -110,7 +113,7 @@ def _stuck_error() -> StreamCut:
 
 
 class Attempt(Watched, Generic[T]):
-    """Runs ``work`` in a thread of its own and watches it.
+    """Runs ``work`` in another thread and watches it.
     ``limits`` maps limit names to seconds (``None``: off). ``deadline_at`` is the instant at which the call ends, on
     the supervisor's clock. Items of type ``T`` travel from the worker (:meth:`deliver`) to the caller (:meth:`take`).
     """
@@ -140,6 +143,7 @@ class Attempt(Watched, Generic[T]):
         self._waits = False  # the worker waits for a busy caller, so the limits stand still
         self._pauses = 0  # number of pauses that were not taken back
         self._thread: threading.Thread | None = None
+        self._gone = False  # the worker has left the attempt, and may be at work for another
         self.outer: Attempt[Any] | None = None
         """The attempt whose worker started this attempt."""
         self.unhurried = False
@@ -165,10 +169,11 @@ class Attempt(Watched, Generic[T]):
 
     # -- the caller's side --------------------------------------------------
 
-    def start(self, work: Callable[[Attempt[T]], None]) -> None:
-        """Start the watch, then the worker, which calls ``work(attempt)`` in the caller's context.
-        Raises :class:`~llmwatch.TooManyOrphans` or :class:`~llmwatch.TooManyThreads` where no worker may or can start,
-        and :class:`~llmwatch.Cancelled` while the interpreter exits. Nothing was sent then.
+    def start(self, work: Callable[[Attempt[T]], None], workers: Workers | None = None) -> None:
+        """Start the watch, then the worker, which calls ``work(attempt)`` in a copy of the caller's context.
+        The worker is an idle thread of ``workers``, or a new thread. Raises :class:`~llmwatch.TooManyOrphans` or
+        :class:`~llmwatch.TooManyThreads` where no worker may or can start, and :class:`~llmwatch.Cancelled` while the
+        interpreter exits. Nothing was sent then.
         """
         if sys.is_finalizing():
             # A thread that starts now never runs, and its starter waits for it for ever.
@@ -183,20 +188,19 @@ class Attempt(Watched, Generic[T]):
             )
         self.outer = serving()
         context = contextvars.copy_context()
-        thread = threading.Thread(target=context.run, args=(self._run, work), name="llmwatch-worker", daemon=True)
-        launch = Launch(thread)
+        job = Job(functools.partial(context.run, self._run, work), workers)
         try:
             with self._lock:
                 self._machine.seen(Seen.BEGUN, self._clock.now())
                 self.armed = self._machine.soonest
-                self._thread = thread
+                self._thread = job.thread
                 registry.add(self)
             # The watch comes first: nothing is sent without it.
             self._supervisor.watch(self)
-            launch.start()
+            job.start()
         except BaseException:
             # The worker must not run without a supervisor or a caller.
-            if launch.withdraw():
+            if job.withdraw():
                 self._thread = None
                 registry.remove(self, 0)
             self.cancel("user")
@@ -352,13 +356,13 @@ class Attempt(Watched, Generic[T]):
         return True
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the worker, at most ``timeout`` seconds; ``True`` once it is gone.
+        """Wait for the worker's thread, at most ``timeout`` seconds; ``True`` if the worker has left.
         The library never calls this.
         """
         thread = self._thread
         if thread is not None:
             thread.join(timeout)
-        return thread is None or not thread.is_alive()
+        return thread is None or self._gone
 
     # -- the worker itself --------------------------------------------------
 
@@ -376,6 +380,7 @@ class Attempt(Watched, Generic[T]):
         finally:
             _serving.attempt = None
             self._supervisor.registry.remove(self, self._machine.late)
+            self._gone = True
 
     def _settle(self, error: BaseException | None) -> None:
         """End the worker's part: set the verdict if there is none yet, and release every handle."""
@@ -776,7 +781,7 @@ class Attempt(Watched, Generic[T]):
     @lock_held
     def _next_look(self, now: float) -> float | None:
         if self._ended_at is not None:
-            if self._thread is None or not self._thread.is_alive() or self._orphaned:
+            if self._thread is None or self._gone or self._orphaned:
                 return None
             wake_by = self._ended_at + (_WAKE_BOUND if self._adopted else _EXIT_BOUND)
             if now <= wake_by:
@@ -801,7 +806,7 @@ class Attempt(Watched, Generic[T]):
             verdict = self._machine.verdict
             killed = verdict is not None and verdict.kind is VerdictKind.KILLED
             unseen = self.stats.opaque and not self._handles
-            if unseen and killed and self._thread is not None and self._thread.is_alive():
+            if unseen and killed and self._thread is not None and not self._gone:
                 # Nothing can wake a function without a handle, so its caller is freed at once.
                 self._let_go()
             self._conclude()
@@ -818,7 +823,7 @@ class Attempt(Watched, Generic[T]):
         self._channel = Channel(self._bounds)
         with self._lock:
             self._channel.close()
-        self._closed = self._shut_down = True
+        self._closed = self._shut_down = self._gone = True
         self._machine.detach_in_child(self._clock.now())
         for handle in self._handles:
             with contextlib.suppress(Exception):

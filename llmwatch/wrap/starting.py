@@ -62,7 +62,7 @@ def make_call(method: str, function: object, run: RunWith, options: Options) -> 
         def work(attempt: Any) -> None:
             run(options.abort, keepalive, attempt)
 
-        return work
+        return Work(work)
 
     once = method == "CALL"
     call_options = CallOptions(

@@ -202,8 +202,8 @@ def counts(options: dict[str, Any]) -> None:
     threading.setprofile(profile)
     client, headers = Client(), {"Authorization": "Bearer secret"}
     body = {**BODY, "messages": [{"role": "user", "content": "Hello?"}]}
+    idle = client._sender._adapter.workers._idle
     for number in range(options["calls"]):
-        _wait_for_workers()
         entered.clear()
         sys.setprofile(profile)
         with client.stream("POST", options["url"], json=body, headers=headers) as stream:
@@ -213,16 +213,11 @@ def counts(options: dict[str, Any]) -> None:
                 wait_for_parent()
                 sys.setprofile(profile)
         sys.setprofile(None)
-        _wait_for_workers()
+        # The work of a call that is over ends in its worker's thread.
+        while not idle:
+            time.sleep(0.001)
         say(call=number, over=True, entered=sum(entered.values()), modules=len(entered))
     client.close()
-
-
-def _wait_for_workers() -> None:
-    """The work of a call that is over ends in its worker's thread."""
-    for thread in threading.enumerate():
-        if thread.name == "llmwatch-worker":
-            thread.join()
 
 
 def imports(_: dict[str, Any]) -> None:

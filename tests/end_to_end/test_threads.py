@@ -13,7 +13,9 @@ import llmwatch
 from llmwatch import Limits
 from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
-from tests.end_to_end.calls import asking, collect, in_thread, request, stream
+from llmwatch.watch import workers
+from llmwatch.watch.attempt import Attempt
+from tests.end_to_end.calls import asking, collect, eventually, in_thread, request, stream
 from tests.end_to_end.conftest import Connect, Serve
 from tests.end_to_end.times import LIMIT, LONG
 
@@ -124,3 +126,40 @@ def test_a_batch_outlives_a_storm_of_refusals(serve: Serve, connect: Connect) ->
     texts = [text for calling in [in_thread(calls) for _ in range(16)] for text in calling.result(LONG)]
     assert texts == [ANSWER] * 100
     assert len(server.requests) == 124
+
+
+def test_calls_in_a_row_share_one_thread(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The idle thread of a client takes its next call, and ends with the client.
+
+    A call with code of the user in its worker, here a hook, has a thread of its own, so nothing that the hook leaves
+    in a thread-local variable is there in another call.
+    """
+    monkeypatch.setattr(workers, "IDLE", LONG)
+    server, client, local = serve(text="Yes."), connect(), threading.local()
+    found: list[str] = []
+    threads: list[threading.Thread] = []
+    begin = Attempt._run
+
+    def run(self: Attempt[Any], work: Any) -> None:
+        threads.append(threading.current_thread())
+        begin(self, work)
+
+    def leave(response: Any, **kwargs: Any) -> None:
+        found.append(getattr(local, "left", "nothing"))
+        local.left = "something"
+
+    def is_idle() -> bool:
+        return len(client._sender._adapter.workers._idle) == 1
+
+    monkeypatch.setattr(Attempt, "_run", run)
+    for _ in range(10):
+        assert collect(client, server.chat_url).value.text == "Yes."
+        eventually(is_idle, "the thread is idle")
+    assert len(set(threads)) == 1
+    for _ in range(3):
+        assert collect(client, server.chat_url, hooks={"response": leave}).value.text == "Yes."
+    assert found == ["nothing"] * 3
+    assert len(set(threads)) == 4
+    client.close()
+    threads[0].join(LONG)
+    assert not threads[0].is_alive()

@@ -184,6 +184,9 @@ class FakeSender:
         self.replies.append(reply)
         return reply
 
+    def workers(self, kwargs: Mapping[str, Any]) -> None:
+        """Each attempt has a thread of its own."""
+
     def wait_for(self, count: int) -> None:
         """Return once ``count`` requests were made."""
         with self._sent:

@@ -312,7 +312,7 @@ def test_closing_before_the_end_is_a_cancellation(entry_points: EntryPoints) -> 
 def test_each_attempt_runs_one_passthrough_with_the_settings_of_its_kind(entry_points: EntryPoints) -> None:
     """One passthrough an attempt, with what the call goes by."""
     call, sender = entry_points.call(whole(), request_kind=RequestKind.PLAIN, findable=False)
-    work: Any = call._make_work(call._request, call.limits)
+    work: Any = call._make_work(call._request, call.limits).run
     assert isinstance(work.__self__, PassthroughExchange)
     assert (work.__self__.request_kind, work.__self__.findable, work.__self__.sender) == (
         RequestKind.PLAIN,

@@ -291,7 +291,7 @@ class OpenAIChat(Dialect):
         if isinstance(content, list):
             pieces.add_parts(content)
         elif content not in _NO_WORDS:
-            pieces.text.append(words_of(content))
+            pieces.text.append(content if isinstance(content, str) else words_of(content))
         if (refusal := delta.get("refusal")) not in _NO_WORDS:
             pieces.text.append(words_of(refusal))
         audio = delta.get("audio")
