@@ -10,7 +10,7 @@ import difflib
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from llmwatch.policy import contradictions
 from llmwatch.policy.limit_table import LIMITS, NAMES, ZERO
@@ -18,6 +18,8 @@ from llmwatch.policy.limits import Limits
 from llmwatch.policy.profiles import PROFILES, check_profile
 from llmwatch.policy.retry import RETRY_FIELDS, Retry, check_backoff, read_setting
 from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Seconds, refused, seconds
+
+T = TypeVar("T")
 
 __all__ = [
     "INCIDENT_LOG_VARIABLE",
@@ -32,6 +34,7 @@ __all__ = [
     "REFRESH_VARIABLE",
     "RETRY_VARIABLES",
     "SINGLE_VARIABLE",
+    "Reading",
     "bytes_from",
     "incident_log",
     "limits_from",
@@ -108,8 +111,30 @@ _ENDING = re.compile(r"(?:_TIMEOUT)?(?:_SECONDS?)?$")
 _WHOLE = re.compile(r"\+?\d{1,18}", re.ASCII)
 
 
-def settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables of ``environ`` that start with ``LLMWATCH_`` and are not blank, stripped."""
+class Reading(Generic[T]):
+    """What ``read`` makes of an environment, read again once a variable has changed.
+
+    ``os.environ`` encodes and decodes each variable at each access. A change is seen in the encoded variables, which
+    it keeps in a dict; any other mapping is read each time. The result is shared, so no caller changes it.
+    """
+
+    def __init__(self, read: Callable[[Mapping[str, str]], T]) -> None:
+        self._read = read
+        self._known: tuple[dict[object, object], T] | None = None  # replaced as a whole: threads share it
+
+    def __call__(self, environ: Mapping[str, str]) -> T:
+        encoded, known = getattr(environ, "_data", None), self._known
+        if known is not None and encoded == known[0]:
+            return known[1]
+        before = dict(encoded) if type(encoded) is dict else None
+        found = self._read(environ)
+        # Another thread may have changed a variable meanwhile.
+        if before is not None and encoded == before:
+            self._known = before, found
+        return found
+
+
+def _settings(environ: Mapping[str, str]) -> dict[str, str]:
     stripped = {}
     for name in environ:
         if name.startswith(PREFIX):
@@ -118,6 +143,14 @@ def settings(environ: Mapping[str, str]) -> dict[str, str]:
             if text:
                 stripped[name] = text
     return stripped
+
+
+_reading = Reading(_settings)
+
+
+def settings(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The variables of ``environ`` that start with ``LLMWATCH_`` and are not blank, stripped."""
+    return _reading(environ)
 
 
 def limits_from(settings: Mapping[str, str]) -> Limits | None:

@@ -24,6 +24,7 @@ from llmwatch.session.watching_adapter import open_response
 from llmwatch.transport import Overrides
 from llmwatch.transport.adapter import WatchedAdapter
 from llmwatch.transport.redirects import RedirectedHeaders, leave_keys, sent_on
+from llmwatch.transport.sender import EnvironmentSession
 from llmwatch.watch.cancel import CancelToken
 
 if TYPE_CHECKING:
@@ -243,7 +244,7 @@ class Transport(AdapterTransport):
         if cancel is not None and not isinstance(cancel, CancelToken):
             raise TypeError(f"cancel must be an llmwatch.CancelToken, not {type(cancel).__name__}")
         self._set_up(checked_settings(**settings), WatchedAdapter(verifies_proxies=True), cancel)
-        self._lender = session or requests.Session()
+        self._lender = session or EnvironmentSession()
         self._trust = Trust(verify, session)
 
     def _connection_settings(self, library: Library, url: str) -> ConnectionSettings:

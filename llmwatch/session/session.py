@@ -10,6 +10,7 @@ from requests.adapters import BaseAdapter
 from llmwatch.engine.settings import ClientSettings, Settings, checked_settings, shows_settings
 from llmwatch.session.watching_adapter import WatchingAdapter, is_http
 from llmwatch.transport.adapter import WatchedAdapter
+from llmwatch.transport.sender import EnvironmentSession
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -27,7 +28,7 @@ def _may_be_http(prefix: str) -> bool:
     return ":" not in prefix or is_http(prefix)
 
 
-class Session(requests.Session):
+class Session(EnvironmentSession):
     """A :class:`requests.Session` whose calls are watched, and sent again where that is safe.
 
     Existing code works with it unchanged. A call of a model is recognised by its URL and body

@@ -10,13 +10,16 @@ from __future__ import annotations
 import functools
 import io
 import netrc  # noqa: F401  (requests imports it with its first request; a fork in that moment would leave its lock held)
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
+from urllib.request import getproxies, getproxies_environment
 
 import requests
+from requests import sessions
 from requests.adapters import BaseAdapter
 from requests.cookies import RequestsCookieJar
 from urllib3.exceptions import DecodeError
@@ -24,6 +27,7 @@ from urllib3.response import BaseHTTPResponse, HTTPResponse
 from urllib3.util import Timeout
 
 from llmwatch import at_fork
+from llmwatch.policy import environment
 from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import WatchedAdapter, request_id_of
 from llmwatch.transport.connections import FinalResponse
@@ -33,7 +37,7 @@ from llmwatch.transport.hooks import unbind
 from llmwatch.transport.redirects import follow, follow_all, moved, request_after, same_origin, target_of
 from llmwatch.watch.workers import Workers
 
-__all__ = ["READ_SIZE", "Opener", "Reply", "Sender", "same_origin"]
+__all__ = ["READ_SIZE", "EnvironmentSession", "Opener", "Reply", "Sender", "same_origin"]
 
 READ_SIZE = 65536
 _DECODED_AT_ONCE = 16 * 1024
@@ -42,6 +46,8 @@ _DECODED_AT_ONCE = 16 * 1024
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _REQUEST_KEYS = frozenset({"params", "data", "headers", "cookies", "files", "auth", "hooks", "json"})
 
+_FIND = sessions.get_environ_proxies
+_MOST_SERVERS = 256
 _PLAIN_DATA = (type(None), str, bytes, dict, list, tuple)
 """The classes of bodies in whose sending no code of the user takes part."""
 
@@ -50,7 +56,51 @@ def _names(headers: Mapping[str, Any]) -> set[str]:
     return set(map(str.lower, map(str, headers)))
 
 
-class _Borrowing(requests.Session):
+def _nothing(environ: Mapping[str, str]) -> dict[tuple[str, str | None], dict[str, str]]:
+    return {}
+
+
+_proxies = environment.Reading(_nothing)
+"""The proxies that the environment names for each server, until a variable changes."""
+
+
+class EnvironmentSession(requests.Session):
+    """A requests session that looks through the environment once, not twice for each request."""
+
+    def merge_environment_settings(self, url: Any, proxies: Any, stream: bool | None, verify: Any, cert: Any) -> Any:
+        """As requests' own, which reads each variable of the environment to find the proxies."""
+        if self.trust_env:
+            if proxies is not None:
+                for scheme, proxy in _environ_proxies(url, proxies.get("no_proxy")).items():
+                    proxies.setdefault(scheme, proxy)
+            if verify is True or verify is None:
+                verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or verify
+        return {
+            "proxies": _merged(proxies, self.proxies),
+            "stream": _merged(stream, self.stream),
+            "verify": _merged(verify, self.verify),
+            "cert": _merged(cert, self.cert),
+        }
+
+
+_merged: Callable[[Any, Any], Any] = sessions.merge_setting
+
+
+def _environ_proxies(url: str, no_proxy: str | None) -> dict[str, str]:
+    """What requests finds, which depends on the server alone where no other system setting counts."""
+    find = sessions.get_environ_proxies
+    if find is not _FIND or getproxies is not getproxies_environment:
+        return find(url, no_proxy=no_proxy)
+    known, server = _proxies(os.environ), ("/".join(url.split("/", 3)[:3]), no_proxy)
+    found = known.get(server)
+    if found is None:
+        found = find(url, no_proxy=no_proxy)
+        if len(known) < _MOST_SERVERS and _proxies(os.environ) is known:
+            known[server] = found
+    return found
+
+
+class _Borrowing(EnvironmentSession):
     """A session for one attempt, with the settings of another on the client's adapters."""
 
     def __init__(
@@ -61,7 +111,8 @@ class _Borrowing(requests.Session):
         self.auth = lender.auth
         self.proxies = lender.proxies
         self.hooks = lender.hooks
-        self.params = lender.params
+        # Without any, requests would encode none with some effort.
+        self.params = lender.params or None  # type: ignore[assignment]
         self.stream = True
         self.verify = lender.verify
         self.cert = lender.cert
@@ -311,7 +362,9 @@ class Sender:
             headers["Accept-Encoding"] = "identity"
         if content_type is not None and "content-type" not in names and "content-type" not in _names(session.headers):
             headers["Content-Type"] = content_type
-        prepared = session.prepare_request(requests.Request(method.upper(), url, headers=headers, **asked))
+        request = requests.Request(method.upper(), url, headers=headers, **asked)
+        request.params = request.params or None
+        prepared = session.prepare_request(request)
         settings: dict[str, Any] = dict(
             session.merge_environment_settings(
                 prepared.url, kwargs.get("proxies") or {}, True, kwargs.get("verify"), kwargs.get("cert")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 
 from llmwatch.errors import ConfigError
+from llmwatch.policy import environment
 from llmwatch.policy.effective import resolve_keepalive, resolve_max_body, resolve_max_event
 from llmwatch.policy.environment import (
     KEEPALIVE_VARIABLE,
@@ -295,3 +297,65 @@ class TestOthers:
         assert seconds_from({}, KEEPALIVE_VARIABLE) is UNSET
         assert seconds_from({KEEPALIVE_VARIABLE: "0"}, KEEPALIVE_VARIABLE) is None
         assert seconds_from({KEEPALIVE_VARIABLE: "15"}, KEEPALIVE_VARIABLE) == 15.0
+
+
+# -- reading it once -----------------------------------------------------------
+
+
+class Counted:
+    """A function of an environment that counts how often it reads one."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self, environ: Mapping[str, str]) -> dict[str, str]:
+        self.times += 1
+        return dict(environ)
+
+
+def test_the_environment_is_read_again_once_it_has_changed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was found holds until a variable is set, changed or removed, however that is done."""
+    read = Counted()
+    reading = environment.Reading(read)
+    changes: list[Callable[[], object]] = [
+        lambda: monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "1"),
+        lambda: monkeypatch.setenv("LLMWATCH_TTFB_TIMEOUT_SECONDS", "2"),
+        lambda: os.environb.__setitem__(b"LLMWATCH_TTFB_TIMEOUT_SECONDS", b"3"),
+        lambda: os.environ.update({"LLMWATCH_TTFB_TIMEOUT_SECONDS": "4"}),
+        lambda: monkeypatch.delenv("LLMWATCH_TTFB_TIMEOUT_SECONDS"),
+    ]
+    for times, change in enumerate(changes, start=1):
+        change()
+        found = reading(os.environ)
+        assert reading(os.environ) is found
+        assert found == dict(os.environ)
+        assert read.times == times
+    os.environ["LLMWATCH_TTFB_TIMEOUT_SECONDS"] = os.environ.pop("LLMWATCH_TTFB_TIMEOUT_SECONDS", "5")
+    assert reading(os.environ)["LLMWATCH_TTFB_TIMEOUT_SECONDS"] == "5"
+    del os.environ["LLMWATCH_TTFB_TIMEOUT_SECONDS"]
+
+
+def test_a_plain_mapping_is_read_each_time() -> None:
+    """Nothing shows whether a mapping other than ``os.environ`` has changed."""
+    read, plain = Counted(), {"a": "1"}
+    reading = environment.Reading(read)
+    assert reading(plain) == {"a": "1"}
+    plain["a"] = "2"
+    assert reading(plain) == {"a": "2"}
+    assert read.times == 2
+
+
+def test_what_changes_while_it_is_read_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another thread changes meanwhile is found at the next reading."""
+
+    def read(environ: Mapping[str, str]) -> str | None:
+        found = environ.get("LLMWATCH_PROFILE")
+        if found == "hosted":
+            monkeypatch.setenv("LLMWATCH_PROFILE", "local")
+        return found
+
+    reading = environment.Reading(read)
+    monkeypatch.setenv("LLMWATCH_PROFILE", "hosted")
+    assert reading(os.environ) == "hosted"
+    assert reading(os.environ) == "local"
+    assert reading(os.environ) == "local"
