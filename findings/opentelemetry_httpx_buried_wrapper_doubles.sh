@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # opentelemetry-instrumentation-httpx 0.66b2 stays in place after uninstrument() beneath another wrapper, and doubles.
 #
-# uninstrument() takes its wrapper off HTTPTransport.handle_request only where that lies on top, and says nothing where it
-# does not; the instrumentor then holds itself for uninstrumented. The wrapper goes on making spans, and a second
-# instrument() puts another one on top: each request has two spans, for the rest of the process. Expected: a buried wrapper
-# makes no spans after uninstrument(), or a warning. Seen with 0.66b2 and httpx 0.28.1 on CPython 3.11, on loopback.
+# uninstrument() takes its wrapper off HTTPTransport.handle_request only where that lies on top, and says nothing where
+# it does not; the instrumentor then holds itself for uninstrumented. The wrapper goes on making spans, and a second
+# instrument() puts another one on top: each request has two spans, for the rest of the process. Expected: a buried
+# wrapper makes no spans after uninstrument(), or a warning. Seen with 0.66b2 and httpx 0.28.1 on CPython 3.11, on
+# loopback.
 # This script exits 0 while that is so, and 1 when it changes.
 set -euo pipefail
 folder=$(mktemp -d)
@@ -58,6 +59,6 @@ assert not instrumentor.is_instrumented_by_opentelemetry
 found.append(spans())
 instrumentor.instrument(tracer_provider=provider)
 found.append(spans())
-print(f"spans of a request: {found[0]} before, {found[1]} instrumented, {found[2]} after uninstrument(), {found[3]} after the next")
+print("spans of a request before, instrumented, after uninstrument() and after the next instrument():", *found)
 sys.exit(found != [0, 1, 1, 2])
 PROGRAM
