@@ -46,9 +46,11 @@ class PoolSettings:
 
 
 def stands_in(function: object, module: str) -> bool:
-    """Whether ``function`` is not the one that ``module`` defines: other code has put its own there."""
-    # A proxy for the function (wrapt's) says that it is of the function's class.
-    return type(function) is not FunctionType or function.__globals__.get("__name__") != module
+    """Whether ``function`` is not the one that ``module`` defines: other code has put its own there.
+
+    A tracer's proxy (wrapt's) says that it is that function, and counts as such: nothing answers by itself that way.
+    """
+    return not isinstance(function, FunctionType) or function.__globals__.get("__name__") != module
 
 
 def is_core_pool(pool: Any) -> bool:

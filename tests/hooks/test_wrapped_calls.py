@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ from unittest import mock
 import httpx
 import httpx2
 import pytest
+import wrapt
 
 import llmwatch
 from llmwatch import CallRecord, Limits
@@ -180,6 +182,32 @@ def test_a_pool_with_a_function_of_its_own_keeps_it(wrap: Wrap, library: Any) ->
         llmwatch.uninstall()
         assert pool.handle_request is own
     assert records == []
+
+
+@libraries
+def test_a_tracers_proxy_in_the_core_is_no_stand_in(serve: Any, library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call is watched although a tracer wraps the core library's connections, as Elastic's does (6.26).
+
+    The proxy, wrapt's, gets the calls that the library sends.
+    """
+    core = {"httpx": "httpcore", "httpx2": "httpcore2"}[library.__name__]
+    connection = importlib.import_module(f"{core}._sync.connection").HTTPConnection
+    seen: list[Any] = []
+
+    def tracer(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append(instance)
+        return wrapped(*args, **kwargs)
+
+    original = vars(connection)["handle_request"]
+    monkeypatch.setattr(connection, "handle_request", wrapt.FunctionWrapper(original, tracer))
+    records: list[CallRecord] = []
+    llmwatch.install(limits=Limits(ttfb=LONG), sinks=[records.append])
+    server = serve("healthy")
+    with library.Client(timeout=LONG) as client:
+        assert client.post(server.chat_url, json=STREAM).status_code == 200
+        assert (len(records), seen) == (1, [])
+        assert client.get(server.url + "/v1/models").status_code == 200
+        assert (len(records), len(seen)) == (1, 1)
 
 
 @libraries
