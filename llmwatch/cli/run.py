@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -170,10 +172,29 @@ def _folder() -> str | None:
 
     Then each process counts for itself, and the summary is about the script's own.
     """
+    prefix = f"llmwatch-run-{platform.node()}-"
     try:
-        return tempfile.mkdtemp(prefix="llmwatch-run-")
+        parent = tempfile.gettempdir()
+        for name in os.listdir(parent):
+            if name.startswith(prefix) and _is_gone(name.removeprefix(prefix).partition("-")[0]):
+                # A signal has killed the process that would have removed it.
+                shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
+        return tempfile.mkdtemp(prefix=f"{prefix}{os.getpid()}-", dir=parent)
     except OSError:
         return None
+
+
+def _is_gone(process: str) -> bool:
+    if os.name == "nt":
+        # The signal 0 is Ctrl-C there.
+        return False
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OverflowError, OSError):
+        pass
+    return False
 
 
 def _begin_file(path: str) -> None:

@@ -165,8 +165,8 @@ def _collect(folder: str, counts: Counts, *, besides: str) -> None:
 
 
 def _is_alive(process: int) -> bool:
-    if process == os.getpid():
-        # The program that this process was before it executed the present one.
+    if process == os.getpid() or os.name == "nt":
+        # The program that this process was before it executed the present one. On Windows the signal 0 is Ctrl-C.
         return False
     try:
         # One that has ended, and that its parent has not waited for, can still be signalled.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -297,3 +298,21 @@ def test_what_a_worker_leaves_alone_is_counted(tmp_path: Path, method: str) -> N
     with FaultServer("healthy") as server:
         ended = run("run", parent(tmp_path, f"pool({method!r})", child), server.chat_url, cwd=tmp_path)
     assert ended == Ended(0, "", "llmwatch: httpx: no call watched; 1 left alone (not a model call)\n")
+
+
+def test_the_folder_of_a_killed_run_goes_with_the_next_run(tmp_path: Path) -> None:
+    """A run leaves no folder, and a killed one leaves it to the next run.
+
+    That run removes no folder of a process that is alive.
+    """
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    env = {"TMPDIR": str(temporary)}
+    script = parent(tmp_path, "os.kill(os.getpid(), signal.SIGKILL)")
+    assert run("run", script, "url", cwd=tmp_path, env=env).code == -signal.SIGKILL
+    (left,) = temporary.iterdir()
+    others = {left.name[: left.name.rindex("-", 0, left.name.rindex("-"))] + f"-{os.getpid()}-x", "llmwatch-run-x"}
+    for name in others:
+        (temporary / name).mkdir()
+    assert run("run", parent(tmp_path, "pass"), "url", cwd=tmp_path, env=env) == Ended(0, "")
+    assert {entry.name for entry in temporary.iterdir()} == others
