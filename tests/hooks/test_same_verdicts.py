@@ -355,6 +355,7 @@ OF_REQUESTS = [
     Case("no verification", 200, lambda lib, w: {"verify": False}),
     Case("another name", "SSLError", lambda lib, w: {"verify": w.bundle}, to="elsewhere"),
     Case("a certificate", 200, lambda lib, w: {"verify": w.bundle, "cert": w.client_pem}, to="strict"),
+    Case("no certificate", "SSLError", lambda lib, w: {"verify": w.bundle}, to="strict"),
     Case("a server without TLS", "SSLError", lambda lib, w: {"verify": w.bundle}, to="speechless"),
     Case("REQUESTS_CA_BUNDLE", 200, environment=lambda w: {"REQUESTS_CA_BUNDLE": w.bundle}),
     Case("SSL_CERT_FILE", "SSLError", environment=lambda w: {"SSL_CERT_FILE": w.bundle}),

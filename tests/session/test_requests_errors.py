@@ -17,6 +17,7 @@ from requests import exceptions
 from llmwatch import errors
 from llmwatch.records import Decision, Recovery
 from llmwatch.session.requests_errors import as_requests
+from llmwatch.transport.errors import Summary
 from tests.rows import each
 
 REQUEST = requests.Request("POST", "http://provider.test/", headers={"X-Key": "secret"}).prepare()
@@ -159,3 +160,14 @@ def test_errors_that_requests_and_python_distinguish_stay_distinct(
         assert isinstance(body, requests.ReadTimeout)
         assert isinstance(body, requests.ConnectionError)
         assert not isinstance(body, requests.ConnectTimeout)
+
+
+@pytest.mark.parametrize(("response", "more"), [(None, ()), (RESPONSE, (exceptions.ChunkedEncodingError,))])
+def test_a_tls_alert_is_an_ssl_error(response: requests.Response | None, more: tuple[type[Exception], ...]) -> None:
+    """An alert is requests' ``SSLError``; the end of a TLS connection is not."""
+    for kind, expected in (("SSLError", True), ("SSLEOFError", False)):
+        error = errors.StreamCut("cut")
+        error.__cause__ = Summary(kind, "", "text")
+        both = as_requests(error, REQUEST, response)
+        assert isinstance(both, exceptions.SSLError) is expected
+        assert all(isinstance(both, cls) for cls in (exceptions.ConnectionError, *more))
