@@ -161,8 +161,7 @@ class BotocoreHook:
         """Watch with ``settings``, from the next call on. Imports nothing."""
         with self._lock:
             self._settings = settings
-            for patches in self._patches.values():
-                patches.apply()
+            self._apply()
             waits, self._waiting = self._waiting, True
         if not waits:
             # Without the lock: the importing thread takes it while it holds the lock of its import.
@@ -172,14 +171,23 @@ class BotocoreHook:
         """Put back what is still llmwatch's, and close idle connections. Calls in progress stay watched."""
         with self._lock:
             self._settings = None
-            for patches in self._patches.values():
-                patches.undo()
+            self._undo()
             finders, self._leave, self._waiting = self._leave, [], False
             made = list(self._made)
         for leave_finder in finders:
             leave_finder()
         for adapter in made:
             adapter.close()
+
+    # Loops, which may not stand in the block of the lock themselves: Python 3.13 takes signals at their jumps.
+
+    def _apply(self) -> None:
+        for patches in self._patches.values():
+            patches.apply()
+
+    def _undo(self) -> None:
+        for patches in self._patches.values():
+            patches.undo()
 
     def _loaded(self, module: ModuleType) -> None:
         makers: dict[tuple[type[Any], str], Callable[[Any], Any]]

@@ -15,6 +15,14 @@ from tests.cli.incident_calls import call
 DONE = call()
 
 
+@pytest.fixture(autouse=True)
+def _a_process_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other tests of this process have left neither attempts nor orphans."""
+    monkeypatch.setattr(
+        "llmwatch.cli.run_summary.stats", lambda: {"live_attempts": 0, "unabortable": 0, "incidents_lost": 0}
+    )
+
+
 @pytest.mark.parametrize("gone", ["none", "closed", "full"])
 def test_a_closed_standard_error_costs_nothing(monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
     """A standard error that is missing, closed, or takes no bytes raises nothing."""
