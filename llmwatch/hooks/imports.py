@@ -8,6 +8,7 @@ imported as if there were no finder, and the callback is not called.
 
 from __future__ import annotations
 
+import importlib
 import importlib.machinery
 import logging
 import sys
@@ -31,13 +32,26 @@ def on_import(name: str, loaded: Loaded) -> Callable[[], None]:
     ``loaded`` runs in the importing thread, before the import statement returns. What it raises is logged once, unless
     it ends the process (Ctrl-C). Returns a function that takes the finder back; it does nothing where the module came.
     """
-    module = sys.modules.get(name)
+    module = _imported(name)
     if module is not None:
         _tell(loaded, module)
         return _nothing
     finder = _Finder(name, loaded)
     sys.meta_path.insert(0, finder)
     return finder.leave
+
+
+def _imported(name: str) -> ModuleType | None:
+    """The module ``name`` if it is imported. Waits for a thread that is importing it at this moment."""
+    module = sys.modules.get(name)
+    if getattr(getattr(module, "__spec__", None), "_initializing", False):
+        try:
+            importlib.import_module(name)
+        except Exception as error:
+            if is_interruption(error):
+                raise
+        module = sys.modules.get(name)
+    return module
 
 
 def _nothing() -> None:

@@ -229,3 +229,26 @@ def test_threads_that_import_at_once_get_the_module(write: Any) -> None:
     with ThreadPoolExecutor(8) as threads:
         assert list(threads.map(get, range(8))) == [1] * 8
     assert len(seen) == 1
+
+
+def test_a_module_that_another_thread_imports_is_told_whole(write: Any) -> None:
+    """A callback that is named in mid-import waits for the import."""
+    write(
+        "import threading\n"
+        "started, go_on = threading.Event(), threading.Event()\n"
+        "started.set()\n"
+        "assert go_on.wait(30)\n"
+        "value = 1\n"
+    )
+    seen: list[int] = []
+    with ThreadPoolExecutor(2) as threads:
+        importing = threads.submit(importlib.import_module, NAME)
+        while not hasattr(sys.modules.get(NAME), "go_on"):
+            assert not importing.done()
+        half = sys.modules[NAME]
+        assert half.started.wait(30)
+        telling = threads.submit(on_import, NAME, lambda module: seen.append(module.value))
+        half.go_on.set()
+        assert importing.result(30) is half
+        telling.result(30)()
+    assert seen == [1]
