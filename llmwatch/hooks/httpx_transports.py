@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -52,6 +53,7 @@ _NO_EXTENSION = "Leave the extension out."
 class _PoolTransport(AdapterTransport):
     """Sends the model calls of one transport of the library over connections like those of its pool."""
 
+    leaves_keys = False
     trust_advice = (
         "if it is meant to, name its authority's certificate in SSL_CERT_FILE, or pass"
         " verify=ssl.create_default_context(cafile=...) to the client"
@@ -226,8 +228,11 @@ def may_be_watched(library: str, request: Any) -> bool:
     try:
         body = request.content
     except RuntimeError:  # RequestNotRead
-        count_other(library, _READ_ONCE)
-        return False
+        if type(request.stream) is not getattr(sys.modules.get(library), "ByteStream", None):
+            count_other(library, _READ_ONCE)
+            return False
+        # The request after a redirect has the stream alone, here one of bytes, which can be read again.
+        body = request.read()
     if may_be_model_call(request.method, request.url, body):
         return True
     count_other(library)

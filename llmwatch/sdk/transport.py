@@ -64,6 +64,8 @@ class AdapterTransport(BaseTransport):
     """
 
     trust_advice = TRUST_ADVICE
+    leaves_keys = True
+    """Whether keys that the library would send on to another origin are left behind at a redirect."""
 
     def _set_up(self, settings: Settings, adapter: WatchedAdapter, cancel: CancelToken | None = None) -> None:
         self._settings = settings
@@ -90,7 +92,7 @@ class AdapterTransport(BaseTransport):
         library = library_of(request)
         overrides = overrides_of(request, library)
         origin = request.extensions.get(_REDIRECTED)
-        if origin is not None:
+        if origin is not None and self.leaves_keys:
             leave_keys(request.headers, origin, str(request.url))
         prepared = prepare(request, overrides.target)
         if origin is not None:

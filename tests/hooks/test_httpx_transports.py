@@ -594,3 +594,32 @@ def test_unknown_libraries_are_refused() -> None:
         with pytest.raises(llmwatch.ConfigError, match="requests, httpx, httpx2"):
             llmwatch.install(libraries=wrong)
     assert "llmwatch" not in vars(httpx.HTTPTransport)["handle_request"].__globals__["__name__"]
+
+
+@libraries
+@pytest.mark.parametrize("status", [307, 308])
+def test_the_call_after_a_redirect_is_watched(serve: Any, install: Install, library: Any, status: int) -> None:
+    """httpx repeats a redirected body from the stream alone; silence behind the redirect is recovered."""
+    records = install(ttfb=SOON)
+    server = serve(f"retry-after:status={status},header=location,value=/v1/chat/completions", "silent", "healthy")
+    with library.Client(timeout=LONG, follow_redirects=True) as client:
+        response = client.post(server.chat_url, json=STREAM, headers={"x-api-key": "k"})
+    assert response.status_code == 200
+    assert [len(record.attempts) for record in records] == [1, 2]
+    assert [one.json() for one in server.requests] == [STREAM] * 3
+    assert [one.header("x-api-key") for one in server.requests] == ["k"] * 3
+
+
+@libraries
+def test_a_redirect_to_another_origin_takes_along_what_the_library_takes(
+    serve: Any, install: Install, library: Any
+) -> None:
+    """The library leaves ``Authorization`` behind and no other key, and so does a watched call."""
+    end = serve("healthy")
+    start = serve(f"retry-after:status=307,header=location,value=http://localhost:{end.port}/v1/chat/completions")
+    records = install()
+    with library.Client(timeout=LONG, follow_redirects=True) as client:
+        headers = {"x-api-key": "k", "authorization": "Bearer t"}
+        assert client.post(start.chat_url, json=STREAM, headers=headers).status_code == 200
+    assert [end.requests[0].header(name) for name in headers] == ["k", None]
+    assert len(records) == 2
