@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import threading
 import weakref
@@ -43,6 +44,10 @@ _ATTRIBUTE = "_llmwatch_transport"
 
 _UNWATCHED_EXTENSIONS = frozenset({"trace", "target"})
 """Extensions of a request that only the library's own connections serve as the caller expects."""
+
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"(?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?")
+"""Names and values of headers that h11 sends."""
 
 _READ_ONCE = "a body that is read once"
 
@@ -241,8 +246,20 @@ def may_be_watched(library: str, request: Any) -> bool:
 
 def is_httpx_model_call(request: Any) -> bool:
     """Whether a request of either library, whose body is here, is a model call."""
-    if request.url.scheme not in ("http", "https") or not request.url.host:
+    if not _can_be_sent(request):
         # The library's own error for it.
         return False
     call = CallRequest.of(prepare(request))
     return is_model_call(call.method, call.url, call.body)
+
+
+def _can_be_sent(request: Any) -> bool:
+    """Whether URL and headers are such as the core library and the look-up of names take (h11 0.16)."""
+    url = request.url
+    labels = url.raw_host.removesuffix(b".").split(b".")
+    return (
+        url.scheme in ("http", "https")
+        and all(0 < len(label) < 64 for label in labels)
+        and (url.port or 0) < 65536
+        and all(_NAME.fullmatch(name) and _VALUE.fullmatch(value) for name, value in request.headers.raw)
+    )

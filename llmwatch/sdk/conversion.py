@@ -127,7 +127,8 @@ def respond(
     watched = Watched(raw)
     record = watched.record
     refused = response.status_code >= 400 and record is not None and bool(record.decisions)
-    headers = [(_bytes(name), _bytes(value)) for name, value in raw.headers.items()]
+    # h11 takes the blanks off both ends, http.client only those before.
+    headers = [(_bytes(name), _bytes(value).rstrip(b" \t")) for name, value in raw.headers.items()]
     if refused:
         headers = [*(pair for pair in headers if pair[0].lower() != _NO_RETRY[0]), _NO_RETRY]
     readable = _is_readable(raw)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,9 @@ class AdapterTransport(BaseTransport):
         prepared = prepare(request, overrides.target)
         if origin is not None:
             sent_on(prepared)
+        if overrides.target is None:
+            # urllib3 would quote more of it than the library, and a signature may cover it.
+            overrides = replace(overrides, target=request.url.raw_path.decode("ascii"))
         # A redirect's next request shares this one's extensions. The same request, sent again, is a new call.
         sent, ends_at = request.extensions.pop(_ENDS_AT, (None, None))
         if sent is not None and sent() is request:

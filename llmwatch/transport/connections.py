@@ -157,10 +157,14 @@ def _retargeted(url: str, target: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}{target}"
 
 
+_ADDED = frozenset({"user-agent", "accept-encoding"})
+"""Headers that urllib3 and http.client add to a request that has none of them."""
+
+
 class _HeadersOnce:
     """Calls ``put``, which writes a header, once for each of ``headers``, with the value that is there.
 
-    Headers of other names are written as they come.
+    Headers of other names are written as they come, but for those that urllib3 and http.client add by themselves.
     """
 
     def __init__(self, put: Callable[..., None], headers: Mapping[str, Any]) -> None:
@@ -174,6 +178,8 @@ class _HeadersOnce:
             if name in self._written or values != (self._own[name],):
                 return
             self._written.add(name)
+        elif name in _ADDED:
+            return
         self._put(header, *values)
 
 

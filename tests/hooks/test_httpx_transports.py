@@ -596,6 +596,34 @@ def test_unknown_libraries_are_refused() -> None:
     assert "llmwatch" not in vars(httpx.HTTPTransport)["handle_request"].__globals__["__name__"]
 
 
+# -- what a request and its answer look like ------------------------------------
+
+
+def _like_bare(
+    serve: Any, install: Install, library: Any, ask: Callable[[Any, FaultServer], Any], script: str = "healthy"
+) -> tuple[tuple[Any, Any], tuple[Any, Any], list[CallRecord]]:
+    """What ``ask`` returned or raised and what the server got, bare and installed, and the records.
+
+    Left out are hosts, and the encoding that a stream asks for.
+    """
+
+    def outcome(server: FaultServer) -> tuple[Any, Any]:
+        with library.Client(timeout=LONG) as client:
+            try:
+                came = ask(client, server)
+            except Exception as error:
+                came = type(error)
+        left_out = ("host", "accept-encoding")
+        return came, [
+            (one.target, [pair for pair in one.headers if pair[0].lower() not in left_out], one.body)
+            for one in server.requests
+        ]
+
+    bare = outcome(serve(script))
+    records = install()
+    return bare, outcome(serve(script)), records
+
+
 @libraries
 @pytest.mark.parametrize("status", [307, 308])
 def test_the_call_after_a_redirect_is_watched(serve: Any, install: Install, library: Any, status: int) -> None:
@@ -623,3 +651,83 @@ def test_a_redirect_to_another_origin_takes_along_what_the_library_takes(
         assert client.post(start.chat_url, json=STREAM, headers=headers).status_code == 200
     assert [end.requests[0].header(name) for name in headers] == ["k", None]
     assert len(records) == 2
+
+
+@libraries
+@pytest.mark.parametrize(
+    "headers",
+    [{"Authorization": "Bearer k\n"}, {"Authorization": "Bearer "}, {"X-Zero": "a\0b"}, {"X Blank": "a"}],
+    ids=["newline", "blank-at-the-end", "zero", "name"],
+)
+def test_headers_that_the_library_refuses_are_refused_by_it(
+    serve: Any, install: Install, library: Any, headers: dict[str, str]
+) -> None:
+    """The error is the library's own, and nothing is sent."""
+
+    def ask(client: Any, server: FaultServer) -> Any:
+        return client.post(server.chat_url, json=STREAM, headers=headers)
+
+    bare, watched, records = _like_bare(serve, install, library, ask)
+    assert watched == bare == (library.LocalProtocolError, [])
+    assert records == []
+
+
+@libraries
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", "127.0.0.1:99999"])
+def test_hosts_that_no_look_up_takes_fail_as_bare(serve: Any, install: Install, library: Any, host: str) -> None:
+    """The error has the class that it has without llmwatch."""
+
+    def ask(client: Any, server: FaultServer) -> Any:
+        return client.post(f"http://{host}/v1/chat/completions", json=STREAM)
+
+    bare, watched, records = _like_bare(serve, install, library, ask)
+    assert watched == bare
+    assert records == []
+
+
+@libraries
+@pytest.mark.parametrize("stream", [True, False])
+def test_no_header_is_added(serve: Any, install: Install, library: Any, stream: bool) -> None:
+    """A client without the library's default headers sends none of urllib3's."""
+
+    def ask(client: Any, server: FaultServer) -> Any:
+        for name in ("user-agent", "accept-encoding"):
+            del client.headers[name]
+        client.post(server.chat_url, json={**STREAM, "stream": stream})
+        return [one.header("accept-encoding") for one in server.requests]
+
+    (_, bare), (encodings, watched), records = _like_bare(serve, install, library, ask)
+    assert watched == bare
+    assert encodings == ["identity" if stream else None]
+    assert len(records) == 1
+
+
+@libraries
+def test_the_target_is_quoted_as_the_library_quotes_it(serve: Any, install: Install, library: Any) -> None:
+    """A signature may cover the query, so it goes out as the library writes it."""
+
+    def ask(client: Any, server: FaultServer) -> Any:
+        return client.post(server.chat_url + "?q=é&x=[1]|^&y=a%2fb c#part", json=STREAM).status_code
+
+    bare, watched, records = _like_bare(serve, install, library, ask)
+    assert watched == bare
+    assert bare[0] == 200
+    assert len(records) == 1
+
+
+class _Blanks(_Answer):
+    def do_POST(self) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Blanks:  a  b \t \r\n\r\n")
+
+
+@libraries
+def test_headers_of_the_answer_end_without_blanks(install: Install, library: Any) -> None:
+    """The library's own parser takes the blanks off both ends of a value."""
+    install()
+    with socketserver.TCPServer(("127.0.0.1", 0), _Blanks) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with library.Client(timeout=LONG) as client:
+            response = client.post(f"http://127.0.0.1:{server.server_address[1]}/v1/chat/completions", json=STREAM)
+        thread.join()
+    assert (b"X-Blanks", b"a  b") in response.headers.raw
