@@ -55,8 +55,9 @@ class Patches:
                 continue
             original = vars(owner)[name]
             patch = _Patch(owner, name, original, make(as_function(original)))
-            setattr(owner, name, patch.replacement)
+            # First, so that a signal's exception between the two leaves nothing that cannot be undone.
             self._applied.append(patch)
+            setattr(owner, name, patch.replacement)
         self.active = True
 
     def undo(self) -> None:

@@ -140,3 +140,35 @@ def test_what_other_code_put_there_is_called_as_from_an_instance() -> None:
     unbound.assert_called_once_with(["ours"])
     patches.undo()
     assert vars(owner)["method"] is unbound
+
+
+class _Interrupting(type):
+    """A class of classes: Ctrl-C comes right after the next attribute is set, if it is ``armed``."""
+
+    armed = False
+
+    def __setattr__(cls, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if _Interrupting.armed:
+            _Interrupting.armed = False
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_an_interrupted_patch_can_be_undone(again: bool) -> None:
+    """A signal right after the replacement loses no original."""
+
+    class Owner(metaclass=_Interrupting):
+        def method(self) -> None:
+            """Do nothing."""
+
+    before = vars(Owner)["method"]
+    patches = Patches({(Owner, "method"): lambda original: lambda self: original(self)})
+    _Interrupting.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        patches.apply()
+    assert vars(Owner)["method"] is not before
+    if again:
+        patches.apply()
+    patches.undo()
+    assert vars(Owner)["method"] is before
