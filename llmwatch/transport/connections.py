@@ -33,16 +33,46 @@ if TYPE_CHECKING:
 __all__ = ["OtherProtocol", "TunnelFailed", "WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
 
 
+_PIECE = 32 * 1024
+_EMPTY = (b"\r\n", b"\n")
+
+
 class _Head:
-    """The file of a response while its head is read, line by line."""
+    """The file of a response while its head is read.
+
+    http.client refuses the 101st header, and a line above 64 KiB. Other clients take both, so it gets the headers in
+    pieces of one to two ``_PIECE``, which it joins, and then the empty line. It takes 100 pieces at most.
+    """
 
     def __init__(self, file: Any) -> None:
         self._file = file
+        self._last: bytes | None = None  # the empty line, or nothing at the end of the file, once it is read
+        self._begins = True  # the next byte is the first of a line
+        self.in_headers = False
+        """Whether the next line is a header. The line of the status is read as it is."""
         self.ended = False
         """Whether the file ended. No line is read behind the empty line that ends a head."""
 
-    def readline(self, *args: Any) -> bytes:
-        line: bytes = self._file.readline(*args)
+    def readline(self, limit: int = -1) -> bytes:
+        if self.in_headers:
+            return self._headers()
+        line: bytes = self._file.readline(limit)
+        self.ended = not line
+        return line
+
+    def _headers(self) -> bytes:
+        """The next piece of the headers; at their end the empty line."""
+        piece = bytearray()
+        while self._last is None and len(piece) < _PIECE:
+            line: bytes = self._file.readline(_PIECE)
+            if not line or (self._begins and line in _EMPTY):
+                self._last = line
+            else:
+                piece += line
+                self._begins = line.endswith(b"\n")
+        if piece:
+            return bytes(piece)
+        line, self._last, self.in_headers = self._last or b"", None, False
         self.ended = not line
         return line
 
@@ -109,6 +139,8 @@ class FinalResponse(http.client.HTTPResponse):
     def _read_status(self) -> tuple[str, int, str]:
         while True:
             version, status, reason = super()._read_status()  # type: ignore[misc]
+            if isinstance(self.fp, _Head):
+                self.fp.in_headers = True
             if not 101 < status < 200:
                 self.final_status = status
                 return version, status, reason

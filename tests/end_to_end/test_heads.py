@@ -35,6 +35,8 @@ CUT = {
     "redirect": b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\n",
     "interim": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n",
     "behind-interim": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX-A: 1\r\n",
+    "many": b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 150,
+    "long": b"HTTP/1.1 200 OK\r\nX-A: " + b"1" * 100_000,
 }
 WHOLE = {
     "usual": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
@@ -44,6 +46,11 @@ WHOLE = {
     "folded": b"HTTP/1.1 200 OK\r\nX-A: 1,\r\n 2\r\nContent-Length: 2\r\n\r\nok",
     "continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "processing": b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+    "many": b"HTTP/1.1 200 OK\r\n" + b"X-A: 1\r\n" * 150 + b"Content-Length: 2\r\n\r\nok",
+    "long": b"HTTP/1.1 200 OK\r\nX-A: " + b"1" * 100_000 + b"\r\nContent-Length: 2\r\n\r\nok",
+    "many-hints": b"HTTP/1.1 103 Hints\r\n"
+    + b"Link: </a>\r\n" * 150
+    + b"\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
     "hints": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 2 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
 }
 
