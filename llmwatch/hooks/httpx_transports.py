@@ -26,7 +26,7 @@ from llmwatch import at_fork
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.hooks.imports import on_import
-from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
+from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
 from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, check_pool, is_core_pool, read_pool, stands_in
 from llmwatch.hooks.wrapped_calls import PoolFunctions, call_wrapper, note_arrival
@@ -49,7 +49,6 @@ _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(rb"(?:[^\0\s]+(?:[ \t]+[^\0\s]+)*)?")
 """Names and values of headers that h11 sends."""
 
-_READ_ONCE = "a body that is read once"
 
 _REMEDY = "transport=llmwatch.sdk.Transport() in its client watches it."
 _NO_EXTENSION = "Leave the extension out."
@@ -234,7 +233,7 @@ def may_be_watched(library: str, request: Any) -> bool:
         body = request.content
     except RuntimeError:  # RequestNotRead
         if type(request.stream) is not getattr(sys.modules.get(library), "ByteStream", None):
-            count_other(library, _READ_ONCE)
+            leave_unread(library, request.method, str(request.url))
             return False
         # The request after a redirect has the stream alone, here one of bytes, which can be read again.
         body = request.read()

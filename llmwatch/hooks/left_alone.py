@@ -16,12 +16,16 @@ from collections.abc import Callable
 
 from llmwatch.at_fork import renew_in_child
 from llmwatch.interruption import is_interruption
+from llmwatch.payload import is_model_url
 from llmwatch.records.log import say
 
-__all__ = ["OTHER", "LeftAlone", "count_other", "counts", "leave", "tell_with"]
+__all__ = ["OTHER", "READ_ONCE", "LeftAlone", "count_other", "counts", "leave", "leave_unread", "tell_with"]
 
 OTHER = "not a model call"
 """The reason of requests that no line is said about."""
+
+READ_ONCE = "a body that is read once"
+"""The reason of requests whose body cannot be examined: a generator, a file."""
 
 Notify = Callable[[str], object]
 """Takes one line, without a prefix."""
@@ -78,6 +82,17 @@ def leave(library: str, reason: LeftAlone, *, remedy: str) -> None:
     except Exception as error:
         if is_interruption(error):
             raise
+
+
+def leave_unread(library: str, method: str, url: str) -> None:
+    """Count a request whose body is read once.
+
+    It is a model call if its URL is that of a method of a provider.
+    """
+    if is_model_url(method, url):
+        leave(library, LeftAlone(READ_ONCE), remedy="Pass the body as bytes or text.")
+    else:
+        count_other(library, READ_ONCE)
 
 
 def tell_with(notify: Notify | None) -> None:

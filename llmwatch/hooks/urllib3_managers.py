@@ -37,7 +37,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.errors import LLMWatchError
-from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
+from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
 from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import answers_by_itself
 from llmwatch.hooks.urllib_errors import as_urllib3
@@ -76,7 +76,6 @@ _KEYWORDS = frozenset(
 )
 """The keyword arguments of ``urlopen`` whose meaning is known (urllib3 2.3 to 2.8)."""
 
-_READ_ONCE = "a body that is read once"
 _REMEDY = "llmwatch.stream() or llmwatch.Session() sends and watches it."
 _TRUST_ADVICE = "if it is meant to, name its authority's certificate in ca_certs= of the PoolManager"
 
@@ -319,7 +318,10 @@ def _is_model_call(method: str, url: str, kw: Mapping[str, Any]) -> bool:
     """Whether the request is a model call whose body can be sent again. Counts every other."""
     body = kw.get("body")
     if not isinstance(body, (bytes, str)):
-        count_other(_NAME, *(() if body is None else (_READ_ONCE,)))
+        if body is None:
+            count_other(_NAME)
+        else:
+            leave_unread(_NAME, method, url)
         return False
     encoded = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
     if may_be_model_call(method, url, encoded) and kw.keys() <= _KEYWORDS:

@@ -32,7 +32,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.errors import LLMWatchError
-from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
+from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
 from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, answers_by_itself
 from llmwatch.hooks.urllib_errors import as_urllib
@@ -45,7 +45,6 @@ __all__ = ["UrllibHook", "WatchedHTTPResponse"]
 
 _NAME = "urllib"
 
-_READ_ONCE = "a body that is read once"
 _REMEDY = "llmwatch.stream() or llmwatch.Session() sends and watches it."
 _TRUST_ADVICE = "if it is meant to, pass context=ssl.create_default_context(cafile=...) to urlopen"
 
@@ -201,7 +200,7 @@ def _may_be_watched(req: Any) -> bool:
     """A quick test of a request, with false positives. Counts those that are left alone."""
     data = req.data
     if data is not None and not isinstance(data, bytes):
-        count_other(_NAME, _READ_ONCE)
+        leave_unread(_NAME, req.get_method(), req.full_url)
         return False
     if data is not None and may_be_model_call(req.get_method(), req.full_url, data):
         return True

@@ -5,6 +5,7 @@ from llmwatch.payload.confidential import prompt_texts, secrets_in
 from llmwatch.payload.modelcalls import (
     IDEMPOTENT,
     is_model_call,
+    is_model_url,
     may_be_model_call,
     may_hold_prompt,
     register_model_url,
@@ -22,6 +23,7 @@ __all__ = [
     "base64_bytes",
     "choices_asked",
     "is_model_call",
+    "is_model_url",
     "is_streaming",
     "json_object",
     "may_be_model_call",

@@ -25,7 +25,7 @@ from llmwatch.at_fork import renew_in_child
 from llmwatch.payload.endpoints import Endpoint, Prompt, endpoints_at, field_of, is_set
 from llmwatch.payload.reasoning import compiled_pattern, model_of
 
-__all__ = ["IDEMPOTENT", "is_model_call", "may_be_model_call", "may_hold_prompt", "register_model_url"]
+__all__ = ["IDEMPOTENT", "is_model_call", "is_model_url", "may_be_model_call", "may_hold_prompt", "register_model_url"]
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})
 """The idempotent methods of HTTP (RFC 9110, 9.2.2)."""
@@ -86,6 +86,13 @@ def is_model_call(method: str, url: str, body: object) -> bool:
         return False
     named = any(_is_name(body.get(name)) for name in _NAMES) or bool(model_of(url, None))
     return named and any(_is_conversation(body.get(name)) for name in _CONVERSATIONS)
+
+
+def is_model_url(method: str, url: str) -> bool:
+    """Whether method and URL are those of a provider's documented method, where the body cannot be examined.
+    A path of one name (``/generate``) is no evidence.
+    """
+    return method.upper() == "POST" and bool(endpoints_at(url)) and urlsplit(url).path.strip("/").count("/") > 0
 
 
 def may_be_model_call(method: str, url: object, body: bytes) -> bool:

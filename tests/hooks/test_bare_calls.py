@@ -189,8 +189,13 @@ def _everything_else(server: FaultServer) -> None:
         response.read()
 
 
-def test_other_requests_go_byte_for_byte_as_before(serve: Any, install: Install) -> None:
-    """Each comes with its headers in their order, and no record is made. They are counted."""
+def test_other_requests_go_byte_for_byte_as_before(
+    serve: Any, install: Install, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each comes with its headers in their order, and no record is made.
+
+    They are counted, and a line names those that are model calls by their URL.
+    """
     bare, server = serve("healthy"), serve("healthy")
     _everything_else(bare)
     records = install()
@@ -208,6 +213,11 @@ def test_other_requests_go_byte_for_byte_as_before(serve: Any, install: Install)
         "urllib3": {OTHER: 3, "a body that is read once": 2},
         "urllib": {OTHER: 3, "a body that is read once": 1},
     }
+    assert [record.getMessage() for record in caplog.records] == [
+        f"llmwatch: a model call through {name} is not watched: a body that is read once."
+        " Pass the body as bytes or text."
+        for name in ("urllib3", "urllib")
+    ]
 
 
 def test_a_call_of_requests_is_watched_once(serve: Any, install: Install) -> None:

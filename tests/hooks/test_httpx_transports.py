@@ -335,13 +335,16 @@ def test_requests_that_are_left_alone_are_counted(
         client.get(url)
         client.post(url, json={"prompt": "a car"})
         client.post(url, content=iter([b"a"]))
+        client.post(chat, content=iter([b"{", b"}"]))
         client.post(chat, json=STREAM, extensions={"trace": lambda *_: None})
     assert counts() == {
-        library.__name__: {OTHER: 2, "a body that is read once": 1, "an extension trace or target of the request": 1}
+        library.__name__: {OTHER: 2, "a body that is read once": 2, "an extension trace or target of the request": 1}
     }
     assert [record.getMessage() for record in caplog.records] == [
+        f"llmwatch: a model call through {library.__name__} is not watched: a body that is read once."
+        " Pass the body as bytes or text.",
         f"llmwatch: a model call through {library.__name__} is not watched: an extension trace or target of the"
-        " request. Leave the extension out."
+        " request. Leave the extension out.",
     ]
 
 
