@@ -89,8 +89,8 @@ def is_model_call(method: str, url: str, body: object) -> bool:
 
 
 def is_model_url(method: str, url: str) -> bool:
-    """Whether method and URL are those of a provider's documented method, where the body cannot be examined.
-    A path of one name (``/generate``) is no evidence.
+    """Whether method and URL alone say that a request is a model call, as a provider documents it.
+    A path of one name (``/generate``) does not say so.
     """
     return method.upper() == "POST" and bool(endpoints_at(url)) and urlsplit(url).path.strip("/").count("/") > 0
 

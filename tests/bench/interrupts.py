@@ -303,7 +303,22 @@ def _use(client: Client, url: str) -> None:
 
 
 def _threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name != "llmwatch-supervisor"}
+    """Those that may not stay.
+
+    The supervisor stays, and a worker without an attempt waits a while for the next.
+    """
+    lasting = ("llmwatch-supervisor", "llmwatch-worker")
+    return {thread for thread in threading.enumerate() if thread.name not in lasting}
+
+
+def workers_left() -> list[str]:
+    """The workers that are there :data:`PATIENCE` after the last call."""
+    until = time.monotonic() + PATIENCE
+    while rest := [thread.name for thread in threading.enumerate() if thread.name == "llmwatch-worker"]:
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return rest
 
 
 def interrupt(count: int, seed: int, *, every: int = 10) -> dict[str, Found]:
@@ -320,6 +335,7 @@ def interrupt(count: int, seed: int, *, every: int = 10) -> dict[str, Found]:
                 calls += 1
                 if calls % every == 0:
                     check(client, urls[0], found[name], threads)
+    found[next(iter(found))].left += workers_left()
     return found
 
 
