@@ -64,10 +64,8 @@ _ATTRIBUTE = "_llmwatch_adapter"
 _loop: ContextVar[LibraryLoop | None] = ContextVar("llmwatch_botocore_loop", default=None)
 """The call of botocore's whose request is sent."""
 
-_PATH = re.compile(r"/model/[^/?#]+/(?:converse|converse-stream|invoke|invoke-with-response-stream)(?:$|[?#])")
-"""The end of the URL of a model call at Bedrock's runtime (botocore 1.44.8)."""
-_WHOLE = re.compile(r"/model/[^/?#]+/invoke(?:$|[?#])")
-"""InvokeModel: botocore hands its document out as a stream."""
+_PATH = re.compile(r"/model/[^/?#]+/(converse|converse-stream|invoke|invoke-with-response-stream)(?:$|[?#])")
+"""The end of a model call's URL at Bedrock's runtime, with its operation (botocore 1.44.8)."""
 
 _DEFAULT_TIMEOUT = 60
 """Seconds: botocore's own ``connect_timeout`` and ``read_timeout``, which no user has chosen."""
@@ -295,6 +293,12 @@ def _is_watched(request: Any) -> bool:
     return is_model_call(call.method, call.url, call.body)
 
 
+def _hands_out_a_document(url: str) -> bool:
+    """Whether ``url`` is that of an InvokeModel, whose document botocore hands out as a stream."""
+    found = _PATH.search(url)
+    return found is not None and found[1] == "invoke"
+
+
 def _check(session: Any, request: Any) -> None:
     """Raise :class:`LeftAlone` where connections like those of ``session`` cannot be made."""
     if type(session._manager) is not sys.modules[_MODULE].PoolManager:
@@ -324,7 +328,7 @@ def _sent(adapter: _SessionAdapter, session: Any, request: Any, settings: Settin
         _SignedRequest.of(request),
         settings,
         # The whole document, so that a cut or a stall in it is botocore's to resend.
-        stream=request.stream_output and not _WHOLE.search(request.url),
+        stream=request.stream_output and not _hands_out_a_document(request.url),
         retry=Retry.none(),
         timeouts=_timeouts(session, request, heeded=settings.heeds_timeouts),
         error=failed,

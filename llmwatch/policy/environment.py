@@ -6,7 +6,6 @@ Any other invalid text is a :class:`~llmwatch.errors.ConfigError`, even if an ar
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
@@ -248,6 +247,8 @@ def _not_known(name: str) -> str:
     if (field := _FIELDS.get(typed.upper())) is not None:
         return _no_effect(name, field)
     same = [known for known in rest if _ENDING.sub("", known) == _ENDING.sub("", typed)]
+    import difflib  # only a name that is wrong needs it
+
     near = difflib.get_close_matches(typed, same, n=1, cutoff=0.0) or difflib.get_close_matches(typed, rest, n=1)
     return _no_effect(name, rest[near[0]] if near else None)
 

@@ -366,7 +366,8 @@ class Attempt(Watched, Generic[T]):
 
     # -- the worker itself --------------------------------------------------
 
-    def _run(self, work: Callable[[Attempt[T]], None]) -> None:
+    def _run(self, work: Callable[[Attempt[T]], None]) -> bool:
+        """Do the work and settle the attempt; whether its thread ends with it."""
         _serving.attempt = self
         try:
             self.check()
@@ -381,6 +382,8 @@ class Attempt(Watched, Generic[T]):
             _serving.attempt = None
             self._supervisor.registry.remove(self, self._machine.late)
             self._gone = True
+        verdict = self._machine.verdict
+        return verdict is not None and verdict.kind in _BROKEN_OFF
 
     def _settle(self, error: BaseException | None) -> None:
         """End the worker's part: set the verdict if there is none yet, and release every handle."""

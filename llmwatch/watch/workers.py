@@ -1,9 +1,9 @@
 """The threads that do the work of attempts: new ones, and idle ones of the same client.
 
 A thread works for one attempt at a time, in a copy of the caller's context. Only llmwatch's own code may run in a
-thread that takes a second attempt: the code of a user may leave data in thread-local variables. A thread that lies idle
-for :data:`IDLE` seconds ends, and so does every idle thread once its client is closed. To hand work to an idle thread
-costs a tenth of the start of a thread.
+thread that takes a second attempt: the code of a user may leave data in thread-local variables. The thread of an
+attempt that was killed or cancelled ends with it. A thread that lies idle for :data:`IDLE` seconds ends, and so does
+every idle thread once its client is closed. To hand work to an idle thread costs a tenth of the start of a thread.
 
 ``_lock`` protects the list of seats and what is in a seat. It is a leaf, and nothing is waited for while it is held. A
 signal handler may interrupt a hand-over anywhere: a thread that was taken and got nothing ends when its time is over,
@@ -94,8 +94,8 @@ class Workers:
 
 class Job:
     """The work of one attempt, for an idle thread of ``workers`` or for a new thread.
-    Taking the work out of ``_waiting`` is one step, and decides. The thread takes it out and does it, or
-    :meth:`withdraw` takes it out and it is never done.
+    If ``work`` returns a true value, its thread ends and takes no other work. Taking the work out of ``_waiting`` is
+    one step, and decides. The thread takes it out and does it, or :meth:`withdraw` takes it out and it is never done.
     """
 
     __slots__ = ("_seat", "_waiting", "_workers", "thread")
@@ -124,11 +124,10 @@ class Job:
         """Keep the work from being done; ``False`` if it has begun."""
         return self._taken() is not None
 
-    def do(self) -> None:
-        """Do the work, unless it was withdrawn."""
+    def do(self) -> object:
+        """Do the work, unless it was withdrawn; a true value if the thread is to end."""
         work = self._taken()
-        if work is not None:
-            work()
+        return None if work is None else work()
 
     def _taken(self) -> Callable[[], object] | None:
         try:
@@ -139,8 +138,8 @@ class Job:
 
 def _serve(job: Job | None, workers: Workers | None) -> None:
     while job is not None:
-        job.do()
+        spent = job.do()
         # An idle thread keeps nothing of the attempt.
         job = None
-        if workers is not None:
+        if not spent and workers is not None:
             job = workers.wait()

@@ -139,8 +139,8 @@ HEADS = (
     row("NUL in a value", "answer answer answer", plain(b"X-Odd: a\x00b")),
     row("bytes above 127", "answer answer answer", plain(b"X-Odd: \xff\xfe\xe9")),
     row("folded first line", "answer answer answer", head(b" folded: 1", SSE) + BODY),
-    row("value of 100 KiB", "StreamCut StreamCut StreamCut", plain(b"X-Odd: " + b"x" * 100_000)),
-    row("3,000 headers", "StreamCut StreamCut StreamCut", plain(*[b"X-%d: 1" % number for number in range(3_000)])),
+    row("value of 100 KiB", "answer answer answer", plain(b"X-Odd: " + b"x" * 100_000)),
+    row("3,000 headers", "answer answer answer", plain(*[b"X-%d: 1" % number for number in range(3_000)])),
     row(
         "headers without end",
         "WatchTimeout:ttfb WatchTimeout:ttfb WatchTimeout:ttfb",

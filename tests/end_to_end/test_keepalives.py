@@ -12,7 +12,7 @@ from llmwatch.faults import Context, Script, steps
 from llmwatch.faults.catalogue import ANSWER
 from tests.end_to_end.calls import SHAPES, collect, endpoint, stream, timed_out, together
 from tests.end_to_end.conftest import Connect, Serve
-from tests.end_to_end.times import LIMIT, LONG, PULSE
+from tests.end_to_end.times import LIMIT, LIVELY, LONG, PULSE
 
 WHATS = ("comment", "half")
 ANNOUNCED = {"openai-responses": "response.created", "anthropic": "message_start"}
@@ -70,13 +70,13 @@ def test_keepalives_alone_end_at_first_content(serve: Serve, connect: Connect) -
         ("anthropic", "ping"),
     ]
     cells = [(shape, kind, serve(f"keepalive-only:every={PULSE},kind={kind}")) for shape, kind in kinds]
-    client = connect(limits=Limits(ttfb=LIMIT, stale=LIMIT, first_content=1.5 * LIMIT))
+    client = connect(limits=Limits(ttfb=LIVELY, stale=LIVELY, first_content=1.5 * LIVELY))
     outcomes = together(partial(stream, client, endpoint(server, shape)) for shape, _, server in cells)
     for (shape, kind, server), outcome in zip(cells, outcomes, strict=True):
-        error = timed_out(outcome, "first_content", 1.5 * LIMIT, attempts=1, decision=Decision.STOP)
+        error = timed_out(outcome, "first_content", 1.5 * LIVELY, attempts=1, decision=Decision.STOP)
         assert error.recovery is not None
         assert error.recovery.reason == "slow_but_alive"
-        assert outcome.elapsed >= 1.5 * LIMIT
+        assert outcome.elapsed >= 1.5 * LIVELY
         assert outcome.events == []
         assert len(server.requests) == 1, (shape, kind)
 

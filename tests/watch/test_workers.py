@@ -341,30 +341,37 @@ def test_an_attempt_that_fails_leaves_its_thread_to_the_next(pool: Pool, error: 
 
 
 @pytest.mark.usefixtures("patient")
-def test_a_worker_that_left_is_no_orphan(pool: Pool) -> None:
-    """The thread lives on, but the worker of the attempt that was killed has left it."""
-    calls = Calls(pool)
-    socket: list[Socket] = []
+@pytest.mark.parametrize("ended_by", ["a kill", "a cancellation"])
+def test_the_thread_of_an_attempt_that_was_broken_off_ends_with_it(pool: Pool, ended_by: str) -> None:
+    """It takes no other work, is no orphan, and is gone at once."""
+    supervisor, sent = HandDriven(), threading.Event()
 
     def read(attempt: Attempt[Any]) -> None:
-        socket.append(Socket(attempt))
-        attempt.adopt(socket[0])
+        socket = Socket(attempt)
+        attempt.adopt(socket)
         attempt.sent()
         sent.set()
-        socket[0].read()
+        socket.read()
         attempt.check()
 
-    sent = threading.Event()
-    killer = Caller(lambda: sent.wait(PATIENCE) and calls.supervisor.pass_time(10.25))
-    attempt = calls.make(read)
-    killer.result()
-    assert attempt.verdict is not None
-    assert attempt.verdict.limit == "ttfb"
-    calls.supervisor.pass_time(2.0)
-    assert not attempt.orphaned
-    assert calls.supervisor.registry.counts()["unabortable"] == 0
+    idle = pool.do()
+    attempt: Attempt[Any] = Attempt({"ttfb": 10.0}, supervisor=supervisor)
+    attempt.start(read, pool.workers)
+    assert sent.wait(PATIENCE)
+    if ended_by == "a kill":
+        supervisor.pass_time(10.25)
+    else:
+        attempt.cancel("user")
+    assert attempt.take() is None
+    idle.join(PATIENCE)
+    assert not idle.is_alive()
     assert attempt.join(0)
-    assert pool.threads[0].is_alive()
+    assert attempt.verdict is not None
+    assert attempt.verdict.limit == ("ttfb" if ended_by == "a kill" else None)
+    supervisor.pass_time(2.0)
+    assert not attempt.orphaned
+    assert supervisor.registry.counts()["unabortable"] == 0
+    assert pool.do() is not idle
 
 
 def test_waiting_for_work_ends_in_real_time(pool: Pool) -> None:
