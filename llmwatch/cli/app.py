@@ -13,6 +13,7 @@ from llmwatch import __version__
 from llmwatch.cli.chat import chat
 from llmwatch.cli.demo import demo
 from llmwatch.cli.exit_codes import ExitCode, let_go, unwritable
+from llmwatch.cli.faults import COMMANDS as FAULTS_COMMANDS
 from llmwatch.cli.incidents import incidents
 from llmwatch.cli.limits import limits
 from llmwatch.cli.run import ScriptCommand
@@ -41,8 +42,20 @@ def application(*, boxes: bool = False) -> typer.Typer:
     app.callback()(_options)
     for command in _COMMANDS:
         app.command(help=_unwrapped(command.__doc__ or ""))(command)
+    app.add_typer(_faults(boxes=boxes), name="faults")
     app.command(cls=ScriptCommand, help=_unwrapped(run_script.__doc__ or ""))(run_script)
     return app
+
+
+def _faults(*, boxes: bool) -> typer.Typer:
+    group = typer.Typer(
+        help="How providers and networks fail: a catalogue, and a server that plays it to an agent in any language.",
+        no_args_is_help=True,
+        rich_markup_mode="rich" if boxes else None,
+    )
+    for name, command in FAULTS_COMMANDS.items():
+        group.command(name=name, help=_unwrapped(command.__doc__ or ""))(command)
+    return group
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -8,6 +8,7 @@ from llmwatch.faults import catalogue, steps
 from llmwatch.faults.catalogue import UnknownScript
 from llmwatch.faults.link import Bell, Gate, Link
 from llmwatch.faults.network import blackhole, refused_port
+from llmwatch.faults.observation import Observation, Observer
 from llmwatch.faults.proxy import ConnectRequest, ProxyMode, ProxyServer
 from llmwatch.faults.request import Incoming, Request, RequestHead, RequestReader
 from llmwatch.faults.script import Context, Option, Play, Script
@@ -22,6 +23,8 @@ __all__ = [
     "Gate",
     "Incoming",
     "Link",
+    "Observation",
+    "Observer",
     "Option",
     "Play",
     "ProxyMode",

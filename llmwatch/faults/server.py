@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from llmwatch.faults import catalogue
 from llmwatch.faults.link import Gate, Link
 from llmwatch.faults.listener import Listener
+from llmwatch.faults.observation import Observation, Observer, ending
 from llmwatch.faults.request import Incoming, Request, RequestHead, RequestReader
 from llmwatch.faults.script import ANSWER, FRAMINGS, Context, Script
 from llmwatch.faults.shapes.choice import NAMES, SHAPES, for_path
@@ -26,6 +28,7 @@ class FaultServer(Listener):
     * ``tls``: a server-side context; ``tls_silent``: the handshake is never answered.
     * ``text``: the text of healthy answers; ``clock``: returns the ``at`` of each request.
     * ``receive_buffer``: size of the socket's buffer in bytes; a small one makes a large upload stall early.
+    * ``observer``: gets each :class:`Observation` as it happens, in the thread of its connection.
 
     The constructor binds the port, which refuses connections until ``start()`` or the ``with`` block. So :meth:`stop`
     must be called in any case.
@@ -44,6 +47,7 @@ class FaultServer(Listener):
         port: int = 0,
         receive_buffer: int | None = None,
         clock: Callable[[], float] | None = None,
+        observer: Observer | None = None,
     ) -> None:
         if isinstance(scripts, (str, Script)):
             scripts = [scripts]
@@ -61,6 +65,7 @@ class FaultServer(Listener):
         self._tls_silent = tls_silent
         self._text = text
         self._clock = clock
+        self._observer = observer
         self._gates: dict[str, Gate] = {}
         self._numbered = 0
         self._recorded: list[Request] = []
@@ -85,6 +90,11 @@ class FaultServer(Listener):
     def messages_url(self) -> str:
         """The URL of Anthropic's Messages."""
         return self.url + SHAPES["anthropic"].path
+
+    @property
+    def base_urls(self) -> dict[str, str]:
+        """For each shape by its name the URL that its SDK takes as the base, without a trailing slash."""
+        return {name: self.url + shape.base for name, shape in SHAPES.items()}
 
     @property
     def endpoint(self) -> str:
@@ -116,6 +126,15 @@ class FaultServer(Listener):
             gate.bell.close()
 
     def serve(self, link: Link, number: int) -> None:
+        self._observe("opened", number)
+        try:
+            self._serve_requests(link, number)
+        except BaseException as exc:
+            self._observe("closed", number, ending=ending(exc))
+            raise
+        self._observe("closed", number, ending=ending(None))
+
+    def _serve_requests(self, link: Link, number: int) -> None:
         if self._tls_silent:
             link.wait(None)
         if self._tls is not None:
@@ -141,12 +160,17 @@ class FaultServer(Listener):
         script = self._scripts[min(number, len(self._scripts)) - 1]
         exchange = _ServedExchange(self, link, head, incoming, number, connection, script)
         try:
-            for step in script.read_steps():
+            try:
+                for step in script.read_steps():
+                    step.play(exchange)
+            finally:
+                exchange.record()
+            for step in script.answer_steps(self._context(exchange.request, script)):
                 step.play(exchange)
-        finally:
-            exchange.record()
-        for step in script.answer_steps(self._context(exchange.request, script)):
-            step.play(exchange)
+        except BaseException as exc:
+            self._answered(exchange, ending(exc))
+            raise
+        self._answered(exchange, ending(None) if exchange.ended else "the script came to its end")
         wants_close = "close" in (head.header("connection") or "").lower()
         return exchange.ended and incoming.complete and not wants_close
 
@@ -166,6 +190,25 @@ class FaultServer(Listener):
         with self._changed:
             self._recorded.append(request)
             self._changed.notify_all()
+        self._observe("request", request.connection, request=request)
+
+    def _answered(self, exchange: _ServedExchange, how: str) -> None:
+        request = exchange.request
+        self._observe("answered", request.connection, request=request, ending=how, sent=exchange.sent)
+
+    def _observe(
+        self,
+        what: Literal["opened", "request", "answered", "closed"],
+        connection: int,
+        *,
+        request: Request | None = None,
+        ending: str = "",
+        sent: int = 0,
+    ) -> None:
+        if self._observer is not None:
+            self._observer(
+                Observation(what=what, connection=connection, request=request, ending=ending, sent=sent, at=self._now())
+            )
 
     def _now(self) -> float | None:
         return self._clock() if self._clock is not None else None

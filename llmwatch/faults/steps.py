@@ -56,6 +56,7 @@ class Exchange:
     """One request and its answer, on which the steps of a script are played.
 
     ``gate`` returns a named gate of the server; ``record`` records the request at the server as far as it has come.
+    ``sent`` is the number of bytes that the kernel took of the answer.
     """
 
     def __init__(self, link: Link, incoming: Incoming) -> None:
@@ -63,6 +64,7 @@ class Exchange:
         self.incoming = incoming
         self.framing: Framing | None = None
         self.ended = False
+        self.sent = 0
         self._held: list[bytes] | None = None
 
     def gate(self, name: str) -> Gate:
@@ -76,6 +78,7 @@ class Exchange:
             self._held.append(data)
         elif data:
             self.link.send(data)
+            self.sent += len(data)
 
     def send_body(self, data: bytes) -> None:
         if data:

@@ -10,6 +10,7 @@ __all__ = ["Chat"]
 class Chat(Shape):
     name = "openai-chat"
     path = "/v1/chat/completions"
+    base = "/v1"
 
     def __init__(self, number: int = 1) -> None:
         super().__init__(number)

@@ -10,6 +10,7 @@ __all__ = ["Responses"]
 class Responses(Shape):
     name = "openai-responses"
     path = "/v1/responses"
+    base = "/v1"
 
     def __init__(self, number: int = 1) -> None:
         super().__init__(number)

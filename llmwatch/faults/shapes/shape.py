@@ -26,10 +26,15 @@ def sse(data: object, event: str | None = None) -> bytes:
 
 
 class Shape:
-    """The base of all shapes. ``number`` is the request's number, which the ids of the answer contain."""
+    """The base of all shapes. ``number`` is the request's number, which the ids of the answer contain.
+
+    ``path`` is the usual path of a call; ``base`` is the path, without a trailing slash, of the base URL that the
+    provider's SDK takes.
+    """
 
     name: ClassVar[str]
     path: ClassVar[str]
+    base: ClassVar[str] = ""
     content_type: ClassVar[str] = "text/event-stream"
     default_keepalive: ClassVar[str] = "comment"
 
