@@ -57,50 +57,55 @@ or by the thread that closes the client. The supervisor and a thread that cancel
 connection. The worker releases its duplicate before the connection is pooled.
 """
 
-from llmwatch import sdk
-from llmwatch.auth import Refresh, Refreshing, refreshing
-from llmwatch.client import Client, Collected, Stream, collect, effective_limits, request, stats, stream
-from llmwatch.engine import DelayNotice, Notice, NoticeCallback, ProgressNotice, Resend, RetryNotice, WaitNotice
-from llmwatch.errors import (
-    BodyTooLarge,
-    Cancelled,
-    CircuitOpen,
-    ConfigError,
-    ConnectFailed,
-    EmptyStream,
-    EventTooLarge,
-    LLMWatchError,
-    MalformedEvent,
-    NotAStream,
-    ProviderError,
-    RefreshFailed,
-    StreamCut,
-    StreamTruncated,
-    TooManyOrphans,
-    TooManyThreads,
-    WatchTimeout,
-)
-from llmwatch.hooks import install, uninstall
-from llmwatch.payload import register_model_url, register_reasoning_model
-from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
-from llmwatch.records import AttemptRecord, CallRecord, Decision, JsonLinesSink, Recovery, Sink
-from llmwatch.recovery import Reason
-from llmwatch.session import Session, mount
-from llmwatch.watch import CancelToken
-from llmwatch.wire import (
-    DialectDetector,
-    DialectReader,
-    Event,
-    Kind,
-    Meaning,
-    StreamError,
-    ToolCall,
-    ToolDelta,
-    Usage,
-    register_dialect,
-    unregister_dialect,
-)
-from llmwatch.wrap import Iterating, beat, call, iterate, on_abort, paused, watched
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmwatch import sdk
+    from llmwatch.auth import Refresh, Refreshing
+    from llmwatch.auth.refreshing import refreshing
+    from llmwatch.client import Client, Collected, Stream, collect, effective_limits, request, stats, stream
+    from llmwatch.engine import DelayNotice, Notice, NoticeCallback, ProgressNotice, Resend, RetryNotice, WaitNotice
+    from llmwatch.errors import (
+        BodyTooLarge,
+        Cancelled,
+        CircuitOpen,
+        ConfigError,
+        ConnectFailed,
+        EmptyStream,
+        EventTooLarge,
+        LLMWatchError,
+        MalformedEvent,
+        NotAStream,
+        ProviderError,
+        RefreshFailed,
+        StreamCut,
+        StreamTruncated,
+        TooManyOrphans,
+        TooManyThreads,
+        WatchTimeout,
+    )
+    from llmwatch.hooks.install import install, uninstall
+    from llmwatch.payload import register_model_url, register_reasoning_model
+    from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
+    from llmwatch.records import AttemptRecord, CallRecord, Decision, JsonLinesSink, Recovery, Sink
+    from llmwatch.recovery import Reason
+    from llmwatch.session import Session, mount
+    from llmwatch.watch import CancelToken
+    from llmwatch.wire import (
+        DialectDetector,
+        DialectReader,
+        Event,
+        Kind,
+        Meaning,
+        StreamError,
+        ToolCall,
+        ToolDelta,
+        Usage,
+        register_dialect,
+        unregister_dialect,
+    )
+    from llmwatch.wrap import Iterating, beat, call, iterate, on_abort, paused, watched
 
 __all__ = [
     "UNSET",
@@ -182,3 +187,38 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+# Every module is loaded with the first name that needs it: a process that makes no call pays for none of them.
+_PUBLIC_MODULES = ("errors", "faults", "records", "sdk")
+_PACKAGES = (
+    "errors",
+    "records",
+    "payload",
+    "wire",
+    "policy",
+    "watch",
+    "recovery",
+    "engine",
+    "client",
+    "wrap",
+    "session",
+    "auth",
+    "hooks",
+)
+"""Where the names of ``__all__`` are, from the ground up."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _PUBLIC_MODULES:
+        return import_module(f"{__name__}.{name}")
+    if name in __all__:
+        for package in _PACKAGES:
+            module = import_module(f"{__name__}.{package}")
+            if name in module.__all__:
+                value = globals()[name] = getattr(module, name)
+                return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_PUBLIC_MODULES})
