@@ -147,7 +147,10 @@ class ConnectFailed(LLMWatchError, ConnectionError):
 
 
 class StreamCut(LLMWatchError, ConnectionError):
-    """The connection broke after the request was sent: reset, broken framing, unfinished compression."""
+    """The connection broke after the request was sent: reset, incomplete body, unfinished compression.
+
+    Not retryable where the server sent something other than HTTP: it has taken the request.
+    """
 
     retryable = True
 

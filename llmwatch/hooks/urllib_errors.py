@@ -12,6 +12,7 @@ llmwatch                               urllib3                                  
                                        ``NewConnectionError``
 ``StreamCut``                          ``ProtocolError``                        ``http.client.RemoteDisconnected``; in
                                                                                 the body ``HTTPException``
+the same, for what is not HTTP         ``ProtocolError`` or ``InvalidHeader``   ``BadStatusLine`` or ``IncompleteRead``
 other faults of the answer             ``ProtocolError``                        ``http.client.HTTPException``
 ``CircuitOpen``, ``TooManyOrphans``,   ``PoolError``                            ``URLError``
 ``TooManyThreads``: nothing was sent
@@ -76,6 +77,8 @@ def _name(error: LLMWatchError) -> str:
         return "ConnectTimeoutError" if error.limit == "connect" else "ReadTimeoutError"
     if isinstance(error, ConnectFailed):
         return {"tls": "SSLError", "proxy": "ProxyError"}.get(error.cause, "NewConnectionError")
+    if getattr(error.__cause__, "type", "") == "InvalidHeader":
+        return "InvalidHeader"
     return "PoolError" if failure_of(error).row.unsent else "ProtocolError"
 
 
@@ -99,11 +102,25 @@ def as_urllib(error: LLMWatchError, *, in_body: bool) -> LLMWatchError:
         return _with_reason(error, _REASONS.get(error.cause, OSError))
     if failure_of(error).row.unsent:
         return _with_reason(error, OSError)
+    if isinstance(error, StreamCut) and not error.retryable:
+        return _not_http(error, in_body=in_body)
     if isinstance(error, StreamCut) and not in_body:
         combined: Any = also(error, "http.client", "RemoteDisconnected")
         combined.line = ""
         return combined  # type: ignore[no-any-return]
     return also(error, "http.client", "HTTPException")
+
+
+def _not_http(error: StreamCut, *, in_body: bool) -> LLMWatchError:
+    """http.client's error for an answer that is not HTTP, in its head or in its body."""
+    attempts = () if error.record is None else error.record.attempts
+    in_body = in_body or (bool(attempts) and attempts[-1].status is not None)
+    combined: Any = also(error, "http.client", "IncompleteRead" if in_body else "BadStatusLine")
+    if in_body:
+        combined.partial, combined.expected = b"", None
+    else:
+        combined.line = ""
+    return combined  # type: ignore[no-any-return]
 
 
 def _with_reason(error: LLMWatchError, kind: type[OSError]) -> LLMWatchError:

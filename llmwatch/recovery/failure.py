@@ -89,7 +89,8 @@ def _cancelled(by: str, cause: Cause, why_final: Reason) -> FailureRow:
 class FailureKind(Enum):
     """Every way in which an attempt can fail, each with its :class:`FailureRow`.
 
-    ``CUT`` is a connection that was lost, or a body whose framing broke; the facts tell whether a response had come.
+    ``CUT`` is a connection that was lost; the facts tell whether a response had come. ``NOT_HTTP`` is an answer that
+    cannot be read as HTTP.
     ``STREAM_ERROR`` is the provider's own error with a good status.
     """
 
@@ -104,7 +105,14 @@ class FailureKind(Enum):
     DNS_TEMPORARY = _connect("dns_temporary", Reason.CONNECT_FINAL, Outcome.FAILED)
     TLS_CONNECT = _connect("tls", Reason.TLS_FAILED)
     PROXY = _connect("proxy", Reason.PROXY_FAILED)
-    CUT = FailureRow(error=errors.StreamCut, cause="transport_disconnect", outcome=Outcome.FAILED, adapters_retry=True)
+    CUT = FailureRow(
+        error=errors.StreamCut,
+        variant=True,
+        cause="transport_disconnect",
+        outcome=Outcome.FAILED,
+        adapters_retry=True,
+    )
+    NOT_HTTP = _answer(error=errors.StreamCut, variant=False, why_final=Reason.NOT_HTTP, adapters_retry=True)
     TRUNCATED = _answer(error=errors.StreamTruncated, cause="truncated", why_retryable=Reason.TRUNCATED)
     EMPTY = _answer(
         error=errors.EmptyStream, cause="truncated", why_retryable=Reason.EMPTY, why_final=Reason.EMPTY_FINAL
@@ -198,7 +206,7 @@ def _variant(error: BaseException) -> str | bool | None:
         return error.cause
     if isinstance(error, errors.Cancelled):
         return "user" if error.by == "user" else "lifecycle"
-    if isinstance(error, errors.RefreshFailed):
+    if isinstance(error, (errors.RefreshFailed, errors.StreamCut)):
         return error.retryable
     if isinstance(error, errors.ProviderError):
         status = error.status

@@ -97,6 +97,11 @@ class Reason(str, Enum):
         "The answer ended in good order with nothing in it.",
         "Change the request: the provider considers it answered.",
     )
+    NOT_HTTP = (
+        "not_http",
+        "The server took the request and answered with something that is not HTTP.",
+        "Check the URL, its port, and any proxy in between.",
+    )
     NOT_A_STREAM_FINAL = (
         "not_a_stream_final",
         "The answer came as one document, and would come as one again, at the same price.",

@@ -60,6 +60,9 @@ def _names(error: errors.LLMWatchError, *, in_body: bool) -> tuple[str, ...]:
     if isinstance(error, errors.ConnectFailed):
         return ({"tls": "SSLError", "proxy": "ProxyError"}.get(error.cause, "ConnectionError"),)
     if isinstance(error, errors.StreamCut):
+        if getattr(error.__cause__, "type", "") == "InvalidHeader":
+            # Two lengths of the answer that contradict each other.
+            return ("InvalidHeader",)
         if getattr(error.__cause__, "type", "") == "SSLError":
             # A TLS alert, such as that a client's certificate is missing. The end of a connection is an SSLEOFError.
             return ("SSLError", "ChunkedEncodingError") if in_body else ("SSLError",)

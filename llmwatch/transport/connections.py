@@ -30,11 +30,20 @@ from llmwatch.watch.interfaces import Observer
 if TYPE_CHECKING:
     from urllib3.response import HTTPResponse
 
-__all__ = ["OtherProtocol", "TunnelFailed", "WatchedHTTPConnection", "WatchedHTTPSConnection", "WatchedMixin"]
+__all__ = [
+    "BadChunkSize",
+    "HeadCut",
+    "OtherProtocol",
+    "TunnelFailed",
+    "WatchedHTTPConnection",
+    "WatchedHTTPSConnection",
+    "WatchedMixin",
+]
 
 
 _PIECE = 32 * 1024
 _EMPTY = (b"\r\n", b"\n")
+_VERSION = b"HTTP/"
 
 
 class _Head:
@@ -51,13 +60,14 @@ class _Head:
         self.in_headers = False
         """Whether the next line is a header. The line of the status is read as it is."""
         self.ended = False
-        """Whether the file ended. No line is read behind the empty line that ends a head."""
+        """Whether the file ended inside the head. No line is read behind the empty line that ends a head."""
 
     def readline(self, limit: int = -1) -> bytes:
         if self.in_headers:
             return self._headers()
         line: bytes = self._file.readline(limit)
-        self.ended = not line
+        # What cannot become a status line is no part of one.
+        self.ended = not line or (not line.endswith(b"\n") and _VERSION.startswith(line[: len(_VERSION)]))
         return line
 
     def _headers(self) -> bytes:
@@ -82,6 +92,10 @@ class _Head:
 
 class HeadCut(http.client.RemoteDisconnected):
     """The connection ended inside the head of the response. http.client takes the part for the whole."""
+
+
+class BadChunkSize(http.client.HTTPException):
+    """The size of a chunk is no size. http.client cannot tell this from the end of the connection."""
 
 
 class TunnelFailed(ProxyError):
@@ -130,11 +144,30 @@ class FinalResponse(http.client.HTTPResponse):
         self.fp = head
         try:
             super().begin()
+        except http.client.RemoteDisconnected:
+            raise
+        except http.client.BadStatusLine:
+            if not head.ended:
+                raise
         finally:
             if self.fp is head:
                 self.fp = file
         if head.ended:
             raise HeadCut("The connection ended inside the response's headers.")
+
+    def _read_next_chunk_size(self) -> int:
+        file: Any = self.fp
+        ended = not file.peek(1)
+        try:
+            size: int = super()._read_next_chunk_size()  # type: ignore[misc]
+        except ValueError as error:
+            if ended:
+                raise
+            raise BadChunkSize("The size of a chunk is not a number.") from error
+        if size < 0:
+            self._close_conn()  # type: ignore[attr-defined]
+            raise BadChunkSize("The size of a chunk is negative.")
+        return size
 
     def _read_status(self) -> tuple[str, int, str]:
         while True:

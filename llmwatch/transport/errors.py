@@ -20,7 +20,7 @@ from urllib3 import exceptions as u3
 
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.redaction import redact
-from llmwatch.transport.connections import HeadCut, OtherProtocol, TunnelFailed
+from llmwatch.transport.connections import BadChunkSize, HeadCut, OtherProtocol, TunnelFailed
 
 try:
     import resource
@@ -366,6 +366,18 @@ _CONNECTION = (
 )
 
 
+# What came cannot be read as HTTP/1.1. An answer that broke off is none of these.
+_NOT_HTTP = (
+    BadChunkSize,
+    http.client.BadStatusLine,
+    http.client.LineTooLong,
+    http.client.UnknownProtocol,
+    u3.InvalidChunkLength,
+    u3.InvalidHeader,
+    requests.exceptions.InvalidHeader,
+)
+
+
 def _streaming(links: list[BaseException], host: str) -> LLMWatchError | None:
     outer = links[0]
     if isinstance(outer, requests.exceptions.HTTPError):
@@ -384,12 +396,16 @@ def _streaming(links: list[BaseException], host: str) -> LLMWatchError | None:
         return StreamCut(f"{host} closed the connection without an answer.")
     if number in _RESET:
         return StreamCut(f"{host} reset the connection.")
-    if _first(links, http.client.IncompleteRead, u3.IncompleteRead, u3.InvalidChunkLength) is not None:
+    if _first(links, *_NOT_HTTP) is not None:
+        return StreamCut(
+            f"What {host} sent is not HTTP; check the URL, its port, and any proxy in between.", retryable=False
+        )
+    if _first(links, http.client.IncompleteRead, u3.IncompleteRead) is not None:
         return StreamCut(f"The body from {host} broke off: less came than its framing announced.")
     if _first(links, ssl.SSLError, u3.SSLError, requests.exceptions.SSLError) is not None:
         return StreamCut(f"The TLS connection to {host} broke.")
-    if _first(links, http.client.HTTPException, u3.ProtocolError, requests.exceptions.InvalidHeader) is not None:
-        return StreamCut(f"What {host} sent is not valid HTTP, or broke off.")
+    if _first(links, http.client.HTTPException, u3.ProtocolError) is not None:
+        return StreamCut(f"The answer from {host} broke off.")
     if _first(links, OSError, u3.HTTPError, requests.exceptions.RequestException) is not None:
         return StreamCut(f"The connection to {host} broke.")
     return None

@@ -65,6 +65,8 @@ def _told(error: Exception, own: type[Exception] | None = None) -> str:
     # What is invalid is found before a call begins.
     assert (error.record is None) is isinstance(error, llmwatch.ConfigError)
     found = next(one for one in type(error).__mro__ if one.__module__ == "llmwatch.errors")
+    if isinstance(error, llmwatch.StreamCut) and not error.retryable:
+        return "StreamCut:final"
     return f"{found.__name__}:{error.limit}" if isinstance(error, WatchTimeout) else found.__name__
 
 
@@ -178,6 +180,9 @@ def came_of(rows: list[Row], at_once: int) -> dict[str, dict[str, str]]:
                 found[row.name] = {name: next(came) for name in ENTRY_POINTS}
         sent = Counter("/".join(request.path.split("/")[1:3]) for request in server.requests)
     assert all(count <= ATTEMPTS for cell, count in sent.items() if not cell.startswith("then")), sent
+    for number, row in enumerate(rows):
+        for name, came_to in found[row.name].items():
+            assert came_to != "StreamCut:final" or sent[f"{number}/{name}"] == 1, (row.name, name)
     return found
 
 

@@ -29,6 +29,7 @@ CASES = [
     (errors.ConnectFailed("m", cause="proxy"), Kind.PROXY, "connect_failed", "failed"),
     (errors.ConnectFailed("m", cause="moon"), Kind.UNKNOWN, "unknown", "failed"),
     (errors.StreamCut("m"), Kind.CUT, "transport_disconnect", "failed"),
+    (errors.StreamCut("m", retryable=False), Kind.NOT_HTTP, "provider_error", "failed"),
     (errors.StreamTruncated("m"), Kind.TRUNCATED, "truncated", "failed"),
     (errors.EmptyStream("m"), Kind.EMPTY, "truncated", "failed"),
     (errors.NotAStream("m"), Kind.NOT_A_STREAM, "provider_error", "failed"),
@@ -115,7 +116,13 @@ class TestTheTable:
         """The ``retryable`` of a class holds for each of its kinds that has one answer, or is open."""
         row = kind.value
         cls = row.error
-        if cls in (errors.ConnectFailed, errors.RefreshFailed, errors.ProviderError, errors.WatchTimeout):
+        if cls in (
+            errors.ConnectFailed,
+            errors.RefreshFailed,
+            errors.ProviderError,
+            errors.StreamCut,
+            errors.WatchTimeout,
+        ):
             # These say it of each error.
             return
         if row.why_retryable is not None and row.why_final is not None:

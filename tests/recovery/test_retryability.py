@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmwatch.errors import ConnectFailed, EmptyStream, NotAStream, ProviderError, WatchTimeout
+from llmwatch.errors import ConnectFailed, EmptyStream, NotAStream, ProviderError, StreamCut, WatchTimeout
 from llmwatch.policy import NAMES
 from llmwatch.recovery import Facts, Failure, FailureKind, Reason, could_work, failure_of
 from llmwatch.recovery.retryability import FINAL_STATUSES, RETRYABLE_STATUSES
@@ -93,6 +93,7 @@ def test_a_conflict_only_if_asked() -> None:
         (EmptyStream("m", retryable=False), False, Reason.EMPTY_FINAL),
         (NotAStream("m"), True, Reason.NOT_A_STREAM),
         (NotAStream("m", retryable=False), False, Reason.NOT_A_STREAM_FINAL),
+        (StreamCut("m", retryable=False), False, Reason.NOT_HTTP),
     ],
 )
 def test_retryable_of_the_error_goes_first(error: Exception, possible: bool, reason: Reason) -> None:

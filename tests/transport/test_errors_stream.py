@@ -16,12 +16,12 @@ from tests.transport.drive import GONE, Call
 from tests.transport.scenes import Network
 
 
-def _cut(call: Call) -> StreamCut:
+def _cut(call: Call, *, retryable: bool = True) -> StreamCut:
     call.run()
     assert call.verdict.kind is VerdictKind.FAILED
     assert isinstance(call.error, StreamCut)
     assert isinstance(call.error, ConnectionError)
-    assert call.error.retryable
+    assert call.error.retryable is retryable
     return call.error
 
 
@@ -117,7 +117,7 @@ def test_broken_framing_is_stream_cut(name: str, terminal: str, sender: Sender) 
         _cut(Call(sender, server.chat_url))
 
 
-@pytest.mark.parametrize("tail", [b"x", b"5", b"5\r", b"5\r\nab", b"3\r\nabc\r", b"nonsense\r\n"])
+@pytest.mark.parametrize("tail", [b"", b"5", b"5\r", b"5\r\nab", b"3\r\nabc\r"])
 def test_a_cut_at_any_byte_of_the_framing_is_stream_cut(tail: bytes, sender: Sender) -> None:
     """A body is not taken for whole wherever its framing is cut.
 
@@ -148,11 +148,27 @@ def test_a_reset_without_an_answer_is_stream_cut(sender: Sender) -> None:
     assert "reset" in str(error)
 
 
-@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n"])
+@pytest.mark.parametrize("tail", [b"x", b"nonsense\r\n", b"-5\r\nabcde\r\n", b"\r\n"])
+def test_a_chunk_without_a_size_is_not_http(tail: bytes, sender: Sender) -> None:
+    """What stands in the place of a size is no size: another attempt would not change that."""
+    with FaultServer(_once(steps.Send(tail), steps.Close(), framing="chunked")) as server:
+        server.gate("read").set()
+        _cut(Call(sender, server.chat_url), retryable=False)
+
+
+@pytest.mark.parametrize("data", [b"nonsense\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"SSH-2.0", b"\n"])
 def test_an_answer_that_is_not_http_is_stream_cut(data: bytes, sender: Sender) -> None:
-    """An answer that is not HTTP is ``StreamCut``."""
+    """An answer that is not HTTP is ``StreamCut``, and another attempt would not change it."""
     with FaultServer(Script.of("nonsense", steps.Send(data), steps.Close())) as server:
-        _cut(Call(sender, server.chat_url))
+        _cut(Call(sender, server.chat_url), retryable=False)
+
+
+@pytest.mark.parametrize("data", [b"H", b"HTTP/", b"HTTP/1.1", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\nX-A: 1"])
+def test_an_answer_that_is_cut_in_its_head_is_lost(data: bytes, sender: Sender) -> None:
+    """The part of a status line, or of the headers, may have become HTTP."""
+    with FaultServer(Script.of("cut", steps.Send(data), steps.Close())) as server:
+        error = _cut(Call(sender, server.chat_url))
+    assert "inside the headers" in str(error)
 
 
 def test_a_reset_in_an_upload_is_stream_cut(sender: Sender) -> None:
