@@ -88,7 +88,8 @@ if TYPE_CHECKING:
     from llmwatch.hooks.install import install, uninstall
     from llmwatch.payload import register_model_url, register_reasoning_model
     from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
-    from llmwatch.records import AttemptRecord, CallRecord, Decision, JsonLinesSink, Recovery, Sink
+    from llmwatch.policy.label import label
+    from llmwatch.records import AttemptRecord, CallLog, CallRecord, Decision, JsonLinesSink, Recovery, Sink
     from llmwatch.recovery import Reason
     from llmwatch.session import Session, mount
     from llmwatch.watch import CancelToken
@@ -111,6 +112,7 @@ __all__ = [
     "UNSET",
     "AttemptRecord",
     "BodyTooLarge",
+    "CallLog",
     "CallRecord",
     "CancelToken",
     "Cancelled",
@@ -170,6 +172,7 @@ __all__ = [
     "effective_limits",
     "install",
     "iterate",
+    "label",
     "mount",
     "on_abort",
     "paused",

@@ -28,9 +28,8 @@ from llmwatch.cli.exit_codes import ExitCode, command, let_go
 from llmwatch.cli.run_process import PYTHONPATH, VARIABLE, joined, python
 from llmwatch.cli.run_summary import begin_file, standard_error
 from llmwatch.cli.terminal import Terminal
-from llmwatch.engine.settings import incident_sinks
+from llmwatch.engine.settings import environment_sinks
 from llmwatch.policy import (
-    incident_log,
     resolve_keepalive,
     resolve_limits,
     resolve_max_body,
@@ -38,7 +37,7 @@ from llmwatch.policy import (
     resolve_override,
     resolve_retry,
 )
-from llmwatch.policy.environment import INCIDENT_LOG_VARIABLE
+from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE
 from llmwatch.wire import MAX_EVENT
 
 __all__ = ["ScriptCommand", "run"]
@@ -163,7 +162,7 @@ def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
     resolve_max_event(None, environ, default=MAX_EVENT)
     resolve_max_body(None, environ)
     resolve_override(False, environ)
-    incident_sinks(environ)
+    environment_sinks(environ)
     return resolve_limits(environ=environ).warnings
 
 
@@ -220,9 +219,10 @@ def _environment(environ: Mapping[str, str], *, quiet: bool, json_file: str | No
         "errors": standard_error(),
     }
     made = {**environ, PYTHONPATH: joined(_SITE, path), VARIABLE: json.dumps(message)}
-    log = incident_log(environ)
-    if log is not None:
-        made[INCIDENT_LOG_VARIABLE] = os.path.abspath(log)
+    for variable in (INCIDENT_LOG_VARIABLE, CALL_LOG_VARIABLE):
+        log = environ.get(variable, "").strip()
+        if log:
+            made[variable] = os.path.abspath(log)
     return made
 
 

@@ -55,8 +55,9 @@ def stats() -> dict[str, Any]:
     Since the start: ``unabortable`` (attempts whose worker no shutdown could wake), ``late_events`` (events that came
     after a verdict and were dropped), ``missed_beats`` (wake-ups more than a second late), ``failed_turns`` (exceptions
     in the supervisor), ``supervisors_replaced`` (how often another thread took over from a dead one),
-    ``incidents_lost`` (incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take, or not within a second) and
-    ``sink_errors`` (how often a sink raised, or was not called for a dropped call since an earlier one blocked).
+    ``incidents_lost`` (incidents that the file of ``LLMWATCH_INCIDENT_LOG`` did not take, or not within a second),
+    ``calls_lost`` (calls that a call log could not write) and ``sink_errors`` (how often a sink raised, or was not
+    called for a dropped call since an earlier one blocked).
     """
     supervisor = supervisors.current()
     return {**supervisor.registry.counts(), **supervisor.counts(), **losses(), "supervisor_lag": supervisor.lag()}

@@ -27,10 +27,10 @@ from llmwatch.engine.observe import Ended, cancelled_error, observe
 from llmwatch.engine.planner import History, Planner
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import changed_request
-from llmwatch.engine.settings import CallOptions, RequestKind, Settings, incident_sinks, log_unknown
+from llmwatch.engine.settings import CallOptions, RequestKind, Settings, environment_sinks, log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
-from llmwatch.policy import EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
+from llmwatch.policy import LABEL, EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
 from llmwatch.records import CallRecord, Decision
 from llmwatch.records.call import CallOutcome
 from llmwatch.records.log import say
@@ -96,7 +96,9 @@ class Call(Generic[T]):
         self.limits: EffectiveLimits = self._resolve_limits()
         if self.limits.warnings:
             log_unknown(os.environ)
-        self._sinks = (*settings.sinks, *incident_sinks(os.environ))
+        incidents, calls = environment_sinks(os.environ)
+        self._sinks = (*settings.sinks, *calls)  # of every call
+        self._incident_sinks = incidents
         self._planner = Planner(
             settings=settings,
             options=options,
@@ -120,6 +122,7 @@ class Call(Generic[T]):
         self._collected = options.decides_as in (EntryPoint.COLLECT, EntryPoint.REQUEST) and settings.on_notice is None
         self.partial: list[str] = []
         self.empty = False
+        self.call_id = os.urandom(16).hex() if loop is None else loop.call_id
         self.record: CallRecord | None = None
         self._lock = threading.RLock()  # protects _waiting, _attempt, _latest, cancelled_by and _finished
         self._waiting = WaitList()
@@ -597,8 +600,11 @@ class Call(Generic[T]):
             self._release()
         failure = None if error is None else failure_of(error)
         self._planner.over(outcome)
+        context = self._context
         self.record = self.record or CallRecord(
-            call_id=os.urandom(16).hex(),
+            call_id=self.call_id,
+            process=self._process or None,
+            label=None if context is None else context.get(LABEL),
             started_at=self._began_wall,
             method=self._request.method,
             url=self._request.url,
@@ -606,6 +612,8 @@ class Call(Generic[T]):
             entry_point=self._options.recorded_as or self._options.entry_point.value,
             profile=self.limits.profile,
             limits=self.limits.recorded,
+            prompt_bytes=self._request.size or None,
+            max_attempts=self.retry.max_attempts,
             attempts=tuple(self._history.attempts),
             decisions=self._history.settled(recovered=outcome == "recovered"),
             elapsed=self._clock.now() - self._began_at,
@@ -621,8 +629,7 @@ class Call(Generic[T]):
             return
         self._told = True
         context, self._context = self._context, None
-        # The sinks of every call take incidents only.
-        sinks = self._sinks if record.incident else self._settings.sinks
+        sinks = (*self._sinks, *self._incident_sinks) if record.incident else self._sinks
         if not sinks:
             return
         now = self._clock.now()

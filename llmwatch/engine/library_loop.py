@@ -9,6 +9,7 @@ Only the thread in which the library makes its requests uses a loop.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -24,13 +25,14 @@ class LibraryLoop:
     """The requests so far: ``attempts`` and ``decisions`` are added to by each.
 
     ``patience``: attempts that a limit ended before any content. ``began``: when the first request began, on the
-    clock of the limits and in wall time.
+    clock of the limits and in wall time. ``call_id``: the id of the call that the requests are.
     """
 
     attempts: list[AttemptRecord] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
     patience: int = 0
     began: tuple[float, float] | None = None
+    call_id: str = field(default_factory=lambda: os.urandom(16).hex())
     _failed_at: float = 0.0
     _tell: Callable[[], object] | None = None
 

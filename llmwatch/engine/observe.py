@@ -19,6 +19,7 @@ from llmwatch.transport.errors import Summary
 from llmwatch.watch.attempt import Attempt
 from llmwatch.watch.machine import Machine, Phase, Seen, Verdict, VerdictKind
 from llmwatch.watch.stats import AttemptStats
+from llmwatch.wire import tokens_of
 
 __all__ = ["Ended", "cancelled_error", "observe"]
 
@@ -206,6 +207,8 @@ def _record(
         request_id=headers["request_id"],
         request_bytes=stats.request_bytes,
         response_bytes=stats.response_bytes,
+        content_bytes=stats.content_bytes,
+        usage=None if stats.usage is None else tokens_of(stats.usage) or None,
         events=dict(stats.events),
         comments=stats.comments,
         stray_lines=stats.stray_lines,

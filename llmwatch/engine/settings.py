@@ -1,4 +1,4 @@
-"""Settings of a client, options of a call, the incident log, warnings about unknown variables."""
+"""Settings of a client, options of a call, the logs that variables name, warnings about unknown variables."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ from llmwatch.policy import (
     Retry,
     check_profile,
     environment,
-    incident_log,
     resolve_keepalive,
     resolve_max_body,
     resolve_max_event,
     resolve_override,
 )
-from llmwatch.records import Sink
-from llmwatch.records.sinks import IncidentLog, log_incident
+from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE, LOG_SIZE_VARIABLE
+from llmwatch.records import CallLog, Sink
+from llmwatch.records.call_log import MAX_BYTES
+from llmwatch.records.sinks import IncidentLog, JsonLinesSink, log_incident
 from llmwatch.recovery import EntryPoint
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.attempt import Attempt
@@ -48,7 +49,7 @@ __all__ = [
     "RequestKind",
     "Settings",
     "checked_settings",
-    "incident_sinks",
+    "environment_sinks",
     "log_unknown",
     "shows_settings",
 ]
@@ -227,39 +228,58 @@ def shows_settings(function: F) -> F:
     return function
 
 
-# The logs that were opened in this process, by absolute path and by the name given. The latter serves when the working
-# directory is gone, or is another one in which no file can be made. No lock: if two threads open the same log at once,
-# setdefault() keeps one of the two sinks.
-_opened: dict[str, IncidentLog] = {}
+L = TypeVar("L", bound=JsonLinesSink)
+
+# The logs that were opened in this process, by class and absolute path, and by class and the name given. The latter
+# serves when the working directory is gone, or is another one in which no file can be made. No lock: if two threads
+# open the same log at once, setdefault() keeps one of the two sinks.
+_opened: dict[tuple[object, str], Any] = {}
+_LOGGED: tuple[Sink, ...] = (log_incident,)
+_NONE: tuple[Sink, ...] = ()
 
 
-def incident_sinks(environ: Mapping[str, str]) -> tuple[Sink, ...]:
-    """The sinks of every call.
+def environment_sinks(environ: Mapping[str, str]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:
+    """The sinks of every incident, and the sinks of every call, that the environment adds to those of the client.
 
-    Raises :class:`ConfigError` for an incident log that cannot be written and never could be in this process: the
-    variable is wrong. A log that is lost later harms no call; :class:`IncidentLog` reports it. A relative name is
-    looked up in each working directory. If it cannot be opened there, the file of an earlier directory stays the log.
+    Raises :class:`ConfigError` for a log that cannot be written and never could be in this process: the variable is
+    wrong. A log that is lost later harms no call; its sink reports it. A relative name is looked up in each working
+    directory. If it cannot be opened there, the file of an earlier directory stays the log.
     """
-    path = incident_log(environ)
-    if path is None:
-        return (log_incident,)
+    named = environment.settings(environ)
+    if INCIDENT_LOG_VARIABLE not in named and CALL_LOG_VARIABLE not in named:
+        return _LOGGED, _NONE
+    incidents, calls = _LOGGED, _NONE
+    if INCIDENT_LOG_VARIABLE in named:
+        incidents += (
+            _opened_log(IncidentLog, INCIDENT_LOG_VARIABLE, named, lambda path: IncidentLog(path, now=SYSTEM.now)),
+        )
+    if CALL_LOG_VARIABLE in named:
+        size = environment.bytes_from(named, LOG_SIZE_VARIABLE)
+        log = _opened_log(CallLog, CALL_LOG_VARIABLE, named, CallLog)
+        log.max_bytes = MAX_BYTES if size is None else size
+        calls = (log,)
+    return incidents, calls
+
+
+def _opened_log(kind: type[L], variable: str, named: Mapping[str, str], make: Callable[[str], L]) -> L:
+    path = named[variable]
     try:
         known = _absolute(path)
-        sink = _opened.get(known)
-        if sink is None:
-            sink = _opened.setdefault(known, IncidentLog(path, now=SYSTEM.now))
-        _opened[path] = sink
-        return (log_incident, sink)
+        log: L | None = _opened.get((kind, known))
+        if log is None:
+            log = _opened.setdefault((kind, known), make(path))
+        _opened[kind, path] = log
+        return log
     except OSError as error:
         if is_interruption(error):
             raise
-        before = _opened.get(path)
+        before: L | None = _opened.get((kind, path))
         if before is not None:
-            return (log_incident, before)
+            return before
         raise ConfigError(
-            f"LLMWATCH_INCIDENT_LOG={path} is not usable: {error.strerror}. Name a file in a"
+            f"{variable}={path} is not usable: {error.strerror}. Name a file in a"
             " directory that exists and can be written, or unset it.",
-            field="LLMWATCH_INCIDENT_LOG",
+            field=variable,
             value=path,
         ) from None
 

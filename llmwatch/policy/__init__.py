@@ -13,6 +13,7 @@ from llmwatch.policy.effective import (
     resolve_retry,
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
+from llmwatch.policy.label import LABEL, LabelScope, label
 from llmwatch.policy.limit_table import FROM_SENT, LIMITS, NAMES, READ_LIMITS, Expiry
 from llmwatch.policy.limits import Limits
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
@@ -23,6 +24,7 @@ __all__ = [
     "DEFAULT_KEEPALIVE",
     "FROM_SENT",
     "KNOWN_VARIABLES",
+    "LABEL",
     "LIMITS",
     "LIMIT_VARIABLES",
     "NAMES",
@@ -34,6 +36,7 @@ __all__ = [
     "EffectiveLimits",
     "EffectiveRetry",
     "Expiry",
+    "LabelScope",
     "Limits",
     "OnRetry",
     "Retry",
@@ -42,6 +45,7 @@ __all__ = [
     "check_profile",
     "detect_profile",
     "incident_log",
+    "label",
     "resolve_keepalive",
     "resolve_limits",
     "resolve_max_body",

@@ -21,10 +21,12 @@ from llmwatch.policy.values import BYTES_ALLOWED, SECONDS_ALLOWED, UNSET, Second
 T = TypeVar("T")
 
 __all__ = [
+    "CALL_LOG_VARIABLE",
     "INCIDENT_LOG_VARIABLE",
     "KEEPALIVE_VARIABLE",
     "KNOWN_VARIABLES",
     "LIMIT_VARIABLES",
+    "LOG_SIZE_VARIABLE",
     "MAX_BODY_VARIABLE",
     "MAX_EVENT_VARIABLE",
     "OVERRIDE_VARIABLE",
@@ -54,6 +56,8 @@ MAX_BODY_VARIABLE = "LLMWATCH_MAX_BODY_BYTES"
 OVERRIDE_VARIABLE = "LLMWATCH_OVERRIDE_TIMEOUTS"
 REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
+CALL_LOG_VARIABLE = "LLMWATCH_CALL_LOG"
+LOG_SIZE_VARIABLE = "LLMWATCH_LOG_MAX_BYTES"
 
 LIMIT_VARIABLES: Mapping[str, str] = {name: LIMITS[name].variable for name in NAMES}
 """The fields of :class:`Limits` and their variables."""
@@ -94,6 +98,8 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     MAX_BODY_VARIABLE: "decoded bytes that the body of a model's answer may have; 0 removes the cap",
     REFRESH_VARIABLE: "seconds that the refresh of a token may take, see llmwatch.refreshing(); 0 off",
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
+    CALL_LOG_VARIABLE: "a file to which every call, good or bad, is appended as one compact line of JSON",
+    LOG_SIZE_VARIABLE: "bytes of the call log at which it is rotated, 8 old files are kept; 0 never rotates",
 }
 """Every variable that llmwatch reads, with its meaning in one line."""
 

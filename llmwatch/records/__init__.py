@@ -2,6 +2,7 @@
 
 from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CALL_OUTCOMES, CallRecord
+from llmwatch.records.call_log import CallLog
 from llmwatch.records.decision import DECISION_OUTCOMES, Decision, DecisionRecord, Recovery
 from llmwatch.records.evidence import EVIDENCE_KEYS
 from llmwatch.records.sinks import JsonLinesSink, Sink
@@ -13,6 +14,7 @@ __all__ = [
     "EVIDENCE_KEYS",
     "PHASES",
     "AttemptRecord",
+    "CallLog",
     "CallRecord",
     "Decision",
     "DecisionRecord",

@@ -118,11 +118,14 @@ class AttemptRecord(JsonRecord):
     * ``schema``: version of these fields; ``number``: number of the attempt in its call, from 1.
     * ``started_at``: wall time in seconds since the Unix epoch; ``timings``: monotonic, see :class:`Timings`.
     * ``method``; ``url``: without user info, query values and fragment; ``origin``: scheme, host and port.
-    * ``model``: the name of the model that the request's body or URL asks for, bounded, without what looks like a key;
-      ``None`` without one, and for a body that is not a JSON object.
+    * ``model``: the name of the model that the request's body or URL asks for; ``None`` without one, for a body that is
+      not a JSON object, and for a name of more than 64 characters or with others than letters, digits and ``_.:/@-``.
     * ``dialect``: the stream's dialect, e.g. ``anthropic``; ``status``: the HTTP status; ``request_id``: the provider's
       request id, for the provider's support.
     * ``request_bytes``, ``response_bytes``: sizes of the bodies on the wire (compressed, if the body is compressed).
+    * ``content_bytes``: size in UTF-8 of the text, reasoning and tool arguments in a streamed answer.
+    * ``usage``: the provider's counts of tokens under the names of :class:`llmwatch.Usage` (``input_tokens``,
+      ``output_tokens``, ...), those that are known; ``None`` where a streamed answer has none, and for a plain answer.
     * ``events``: number of events of each kind (``text``, ``reasoning``, ``keepalive``, ...); ``comments``: number of
       SSE comments, which are not events.
     * ``stray_lines``: number of lines of an event stream that are neither a field nor a comment.
@@ -157,6 +160,8 @@ class AttemptRecord(JsonRecord):
     request_id: str | None = None
     request_bytes: int | None = None
     response_bytes: int = 0
+    content_bytes: int = 0
+    usage: Mapping[str, int] | None = None
     events: Mapping[str, int] = field(default_factory=FrozenMap)
     comments: int = 0
     stray_lines: int = 0
@@ -189,6 +194,7 @@ class AttemptRecord(JsonRecord):
             "model": None if self.model is None else redact.model(self.model),
             "request_id": None if self.request_id is None else redact.identifier(self.request_id),
             "message": None if self.message is None else redact.text(self.message),
+            "usage": None if self.usage is None else freeze_map(self.usage),
             "events": freeze_map(self.events),
             "tool_exposure": None if self.tool_exposure is None else freeze_map(self.tool_exposure),
             "facts": freeze_map(self.facts),
@@ -224,9 +230,10 @@ class AttemptRecord(JsonRecord):
         cause = read.maybe_text("cause")
         if cause is not None and cause not in CAUSES:
             raise ValueError("AttemptRecord.cause is not one of " + ", ".join(CAUSES))
-        events = read.mapping("events")
-        if not all(type(count) is int for count in events.values()):
-            raise ValueError("AttemptRecord.events: expected a whole number for each kind")
+        events, usage = read.mapping("events"), read.maybe_mapping("usage")
+        for name, counts in (("events", events), ("usage", usage or {})):
+            if not all(type(count) is int for count in counts.values()):
+                raise ValueError(f"AttemptRecord.{name}: expected a whole number for each kind")
         return cls(
             number=read.whole("number"),
             started_at=read.number("started_at"),
@@ -240,6 +247,8 @@ class AttemptRecord(JsonRecord):
             request_id=read.maybe_text("request_id"),
             request_bytes=read.maybe_whole("request_bytes"),
             response_bytes=read.whole("response_bytes", 0),
+            content_bytes=read.whole("content_bytes", 0),
+            usage=usage,
             events=events,
             comments=read.whole("comments", 0),
             stray_lines=read.whole("stray_lines", 0),

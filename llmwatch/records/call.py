@@ -33,7 +33,8 @@ _IS_COMPLETE, _HAS_FAILED = operator.attrgetter("evidence_complete"), operator.a
 class CallRecord(JsonRecord):
     """One call (schema version 3). Times are in seconds. A recovered call did not fail.
 
-    * ``schema``: version of these fields; ``call_id``: random and unique.
+    * ``schema``: version of these fields; ``call_id``: random and unique; ``process``: id of the process that made it.
+    * ``label``: the program's own name for the call, see :func:`llmwatch.label`; ``None`` without one.
     * ``started_at``: wall time in seconds since the Unix epoch; ``elapsed``: monotonic, from start to end, waits
       included; ``delayed``: part of ``elapsed`` in which the attempts waited for other calls (retry budget, circuit
       breaker, pacing) and not for the provider.
@@ -43,6 +44,8 @@ class CallRecord(JsonRecord):
       ``urllib3``, ``urllib``; ``requests`` by :func:`llmwatch.install`).
     * ``profile``: name of the defaults; ``limits``: each limit of the last attempt by name, with its ``value`` in
       seconds (``None``: off) and its ``source``.
+    * ``prompt_bytes``: size in bytes of the body of the last request, as it was given; ``None`` if unknown.
+    * ``max_attempts``: number of attempts that the settings allowed; ``None`` if unknown.
     * ``attempts``, ``decisions``: in chronological order.
     * ``outcome``: one of :data:`CALL_OUTCOMES`; ``cause``: why the call did not succeed, one of :data:`CAUSES`;
       ``None`` after success.
@@ -56,9 +59,13 @@ class CallRecord(JsonRecord):
     method: str
     url: str
     origin: str
+    process: int | None = None
+    label: str | None = None
     entry_point: str = "stream"
     profile: str = ""
     limits: Mapping[str, Mapping[str, object]] = field(default_factory=FrozenMap)
+    prompt_bytes: int | None = None
+    max_attempts: int | None = None
     attempts: tuple[AttemptRecord, ...] = ()
     decisions: tuple[DecisionRecord, ...] = ()
     elapsed: float = 0.0
@@ -132,16 +139,25 @@ class CallRecord(JsonRecord):
         limits = read.mapping("limits")
         if not all(isinstance(limit, Mapping) for limit in limits.values()):
             raise ValueError("CallRecord.limits: expected a JSON object for each limit")
+        method, origin = read.text("method"), read.text("origin")
+        # A line of the call log has no URL, and names method and origin once.
+        url = read.text("url", origin)
+        address = {"method": method, "url": url, "origin": origin}
+        attempts = [{**address, **one} if isinstance(one, Mapping) else one for one in read.items("attempts")]
         return cls(
             call_id=read.text("call_id"),
             started_at=read.number("started_at"),
-            method=read.text("method"),
-            url=read.text("url"),
-            origin=read.text("origin"),
+            method=method,
+            url=url,
+            origin=origin,
+            process=read.maybe_whole("process"),
+            label=read.maybe_text("label"),
             entry_point=read.text("door" if schema < 3 else "entry_point", "stream"),
             profile=read.text("profile", ""),
             limits=limits,
-            attempts=tuple(AttemptRecord.from_dict(one) for one in read.items("attempts")),
+            prompt_bytes=read.maybe_whole("prompt_bytes"),
+            max_attempts=read.maybe_whole("max_attempts"),
+            attempts=tuple(map(AttemptRecord.from_dict, attempts)),
             decisions=tuple(DecisionRecord.from_dict(one) for one in read.items("decisions")),
             elapsed=read.number("elapsed", 0.0),
             delayed=read.number("delayed", 0.0),

@@ -29,7 +29,18 @@ from llmwatch.redaction import redact
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["IncidentLog", "JsonLinesSink", "Sink", "log_incident", "losses", "notify", "untold"]
+__all__ = [
+    "IncidentLog",
+    "JsonLinesSink",
+    "Sink",
+    "in_time",
+    "log_incident",
+    "lose_calls",
+    "losses",
+    "notify",
+    "taking_turns",
+    "untold",
+]
 
 Sink: TypeAlias = Callable[[CallRecord], None]
 """Takes the record of each finished call. Its exceptions are logged and do not affect the call."""
@@ -40,7 +51,7 @@ _MOST_PAUSES = 100
 _PATIENCE = 1.0
 """Seconds that a call waits for the incident log: a file system without its server does not answer."""
 
-_INCIDENTS, _ERRORS = "incidents_lost", "sink_errors"
+_INCIDENTS, _CALLS, _ERRORS = "incidents_lost", "calls_lost", "sink_errors"
 _lost: Counter[str] = Counter()
 # Protects _lost and the counts of the incident logs. A leaf; re-entrant, since a signal handler may make a call.
 _lost_lock = threading.RLock()
@@ -52,12 +63,19 @@ renew_in_child(globals(), "_lost", Counter)
 def losses() -> dict[str, int]:
     """The losses of this process since its start.
 
-    ``incidents_lost``: incidents that could not be written to the file of ``LLMWATCH_INCIDENT_LOG``. ``sink_errors``:
-    exceptions of the user's sinks, and records that were not passed on because a sink blocked.
+    ``incidents_lost``: incidents that could not be written to the file of ``LLMWATCH_INCIDENT_LOG``. ``calls_lost``:
+    lines that could not be written to a call log. ``sink_errors``: exceptions of the user's sinks, and records that
+    were not passed on because a sink blocked.
     """
     with _lost_lock:
         lost = _lost.copy()
-    return {name: lost[name] for name in (_INCIDENTS, _ERRORS)}
+    return {name: lost[name] for name in (_INCIDENTS, _CALLS, _ERRORS)}
+
+
+def lose_calls(count: int) -> None:
+    """Count lines that a call log has lost."""
+    with _lost_lock:
+        _lost[_CALLS] += count
 
 
 def notify(sinks: Iterable[Sink], record: CallRecord, *, now: float) -> None:
@@ -163,6 +181,9 @@ class JsonLinesSink:
     directory. Appending a line may raise OSError too (a full disk); llmwatch, where it calls the sink, logs that.
     """
 
+    _NAME = "incident log"
+    _MODE = 0o666
+
     def __init__(self, path: str | os.PathLike[str], *, every_call: bool = False) -> None:
         self.path = os.path.abspath(os.fspath(path))
         self.every_call = every_call
@@ -173,7 +194,7 @@ class JsonLinesSink:
             if is_interruption(error):
                 raise
             raise type(error)(
-                error.errno, f"The incident log cannot be opened for appending ({error.strerror})", self.path
+                error.errno, f"The {self._NAME} cannot be opened for appending ({error.strerror})", self.path
             ) from None
 
     def __call__(self, record: CallRecord) -> None:
@@ -188,7 +209,7 @@ class JsonLinesSink:
     def _write(self, line: bytes) -> None:
         descriptor = self._open()
         try:
-            with _taking_turns(descriptor):
+            with taking_turns(descriptor):
                 self._append(descriptor, line if self._ends_whole(descriptor) else b"\n" + line)
         finally:
             os.close(descriptor)
@@ -209,12 +230,12 @@ class JsonLinesSink:
         self._torn = False
 
     def __repr__(self) -> str:
-        return f"JsonLinesSink({self.path!r})"
+        return f"{type(self).__name__}({self.path!r})"
 
     def _open(self) -> int:
         # Not blocking, so that a named pipe without a reader is an error at once and cannot hang the call.
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        return os.open(self.path, flags, 0o666)
+        return os.open(self.path, flags, self._MODE)
 
     def _ends_whole(self, descriptor: int) -> bool:
         """Whether the file is empty or ends with a line end; for a pipe, whether the last write was complete.
@@ -272,7 +293,7 @@ class IncidentLog(JsonLinesSink):
         try:
             if self._is_stuck():
                 raise TimeoutError(errno.ETIMEDOUT, "it still does not answer")
-            self._in_time(lambda: self._write(line))
+            in_time(lambda: self._write(line), self._note_stuck)
         except OSError as error:
             if is_interruption(error):
                 raise
@@ -282,7 +303,7 @@ class IncidentLog(JsonLinesSink):
                 self._recover()
 
     def _probe(self) -> None:
-        self._in_time(super()._probe)
+        in_time(super()._probe, self._note_stuck)
 
     def _lose(self, error: OSError) -> None:
         with _lost_lock:
@@ -317,30 +338,37 @@ class IncidentLog(JsonLinesSink):
         stuck = self._stuck
         return stuck is not None and stuck[0] == os.getpid() and stuck[1].locked()
 
-    def _in_time(self, step: Callable[[], object]) -> None:
-        """Run ``step`` in a separate thread; raise its exception, or OSError after :data:`_PATIENCE`."""
-        running = threading.Lock()  # not an Event, whose wait uses another lock, which an interrupt may lose
-        failed: list[BaseException] = []
+    def _note_stuck(self, running: threading.Lock) -> None:
+        self._stuck = os.getpid(), running
 
-        def run() -> None:
-            try:
-                step()
-            except BaseException as error:
-                failed.append(error)
-            finally:
-                running.release()
 
-        running.acquire()
+def in_time(step: Callable[[], object], on_stuck: Callable[[threading.Lock], object] = id) -> None:
+    """Run ``step`` in a separate thread; raise its exception, or OSError after :data:`_PATIENCE`.
+
+    ``on_stuck`` then gets the lock that the thread holds until it comes back.
+    """
+    running = threading.Lock()  # not an Event, whose wait uses another lock, which an interrupt may lose
+    failed: list[BaseException] = []
+
+    def run() -> None:
         try:
-            _thread.start_new_thread(run, ())
-        except RuntimeError:
-            # No thread can be started, or the interpreter is exiting.
-            run()
-        if not running.acquire(timeout=_PATIENCE):
-            self._stuck = os.getpid(), running
-            raise TimeoutError(errno.ETIMEDOUT, "it does not answer")
-        if failed:
-            raise failed.pop()
+            step()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            running.release()
+
+    running.acquire()
+    try:
+        _thread.start_new_thread(run, ())
+    except RuntimeError:
+        # No thread can be started, or the interpreter is exiting.
+        run()
+    if not running.acquire(timeout=_PATIENCE):
+        on_stuck(running)
+        raise TimeoutError(errno.ETIMEDOUT, "it does not answer")
+    if failed:
+        raise failed.pop()
 
 
 def _line(record: CallRecord) -> bytes:
@@ -352,10 +380,13 @@ def _were_lost(count: int) -> str:
 
 
 @contextlib.contextmanager
-def _taking_turns(descriptor: int) -> Iterator[None]:
-    """Keep other sinks from the file during the block, unless the lock cannot be had in time."""
+def taking_turns(descriptor: int) -> Iterator[bool]:
+    """Keep other sinks from the file during the block; ``False`` if another has the lock and keeps it.
+
+    Where there are no such locks nothing is kept from the file.
+    """
     if sys.platform == "win32" or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        yield
+        yield True
         return
     for _ in range(_MOST_PAUSES):
         try:
@@ -372,8 +403,11 @@ def _taking_turns(descriptor: int) -> Iterator[None]:
                 raise
             # The file system does not support such locks.
             break
+    else:
+        yield False
+        return
     try:
-        yield
+        yield True
     finally:
         # Closing does not unlock where a child forked in between has the descriptor too.
         with contextlib.suppress(OSError):

@@ -36,7 +36,7 @@ _URL = lazy(r"\b[A-Za-z][A-Za-z0-9+.-]{0,15}://[^\s\"'<>\\^`{|}]+")
 _TRAILING = ".,;:!?)]"
 _NAME = lazy(r"[A-Za-z0-9_.~$\[\]-]{1,64}")
 _IDENTIFIER = lazy(r"[A-Za-z0-9._:/=+-]{1,128}")
-_MODEL = lazy(r"[A-Za-z0-9._:/@=,+~*-]{1,160}")
+_MODEL = lazy(r"[\w.:/@-]{1,64}")
 _HOST_AND_PORT = lazy(r"(\*{3}|[A-Za-z0-9._~%-]{0,255}|\[[0-9A-Fa-f:.%A-Za-z]{0,64}\])(?::(\d{0,5}))?", re.ASCII)
 
 
@@ -182,17 +182,18 @@ def identifier(name: str) -> str:
     return name
 
 
-def model(name: str) -> str:
-    """``name`` if it has the form of a model's name, without what looks like a key; else a mask.
+def model(name: str) -> str | None:
+    """``name`` if it has the form of a model's name and is not like a key; else ``None``. Idempotent.
 
-    The longest are resource names of AWS, with about 110 characters. Idempotent.
+    The form is that of :func:`llmwatch.label`, with ``@`` too: Vertex AI (``m@20250514``) and Workers AI (``@cf/...``)
+    have it in their names (2025). Of a resource name of AWS, which has an account in it, the last part is kept.
     """
     if name in _plain_models:
         return name
     name = name.strip()
-    if not _MODEL.fullmatch(name):
-        return MASK
-    return _noted(name, scrub(name), _plain_models)
+    if name.startswith("arn:"):
+        name = name.rpartition("/")[2]
+    return _noted(name, name, _plain_models) if _MODEL.fullmatch(name) and scrub(name) == name else None
 
 
 def _authority(netloc: str) -> str:

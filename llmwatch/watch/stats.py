@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmwatch.errors import LLMWatchError
 from llmwatch.redaction.sent import Asked
@@ -33,6 +35,10 @@ class AttemptStats:
     content_encoding: str | None = None
     proxy: str | None = None
     """Host and port of a proxy that received the request in a server's place."""
+    content_bytes: int = 0
+    """Size in UTF-8 of the text, reasoning and tool arguments in a streamed answer."""
+    usage: Mapping[str, Any] | None = field(default=None, repr=False)
+    """The provider's counts of tokens, under the provider's names."""
     pending_bytes: int = 0
     end: str | None = None
     """How a whole streamed answer ended: ``terminal`` by its end mark, ``eof`` by the end of its body."""

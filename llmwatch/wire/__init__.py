@@ -16,7 +16,7 @@ from llmwatch.wire.places import beginning, end_of_events
 from llmwatch.wire.recognition import Recognition
 from llmwatch.wire.refusal import is_loading, media_type, not_a_stream, provider_error
 from llmwatch.wire.sniff import begins_lines
-from llmwatch.wire.usage import Usage
+from llmwatch.wire.usage import Usage, tokens_of
 
 __all__ = [
     "MAX_EVENT",
@@ -45,5 +45,6 @@ __all__ = [
     "not_a_stream",
     "provider_error",
     "register_dialect",
+    "tokens_of",
     "unregister_dialect",
 ]

@@ -20,7 +20,7 @@ One decoder reads one attempt. No I/O, no threads, no clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from llmwatch.errors import EmptyStream, EventTooLarge, LLMWatchError, MalformedEvent, StreamTruncated
@@ -56,6 +56,7 @@ from llmwatch.wire.reasons import is_failure, reason_of
 from llmwatch.wire.refusal import LINE_TYPES, in_stream_error, json_document, media_type, not_a_stream
 from llmwatch.wire.sniff import Sniffer
 from llmwatch.wire.tool_calls import is_whole
+from llmwatch.wire.usage import merged
 
 __all__ = ["Decoder"]
 
@@ -80,6 +81,8 @@ class Notes(Protocol):
     dialect: str | None
     contradictions: int
     provider_acted: bool
+    content_bytes: int
+    usage: Mapping[str, Any] | None
 
 
 def _unread(event: Event) -> None:
@@ -98,10 +101,11 @@ class Decoder:
     * ``asks_nothing``: whether the request has no prompt, so that no answer is due
       (:func:`~llmwatch.payload.asks_nothing`).
 
-    ``events`` counts events. ``output_tokens`` is the highest count of output tokens that the provider gave. ``error``
-    is the failure that ended the stream. ``terminal`` is true once the end mark was returned. ``settled`` is true if a
-    finish mark came with or before the end mark: the answer is then complete however the body ends. An end mark without
-    a finish mark and without content is an ``EmptyStream``.
+    ``events`` counts events. ``output_tokens`` is the highest count of output tokens that the provider gave, ``usage``
+    its counts. ``content_bytes`` is the size of text, reasoning and tool arguments so far, in UTF-8. ``error`` is the
+    failure that ended the stream. ``terminal`` is true once the end mark was returned. ``settled`` is true if a finish
+    mark came with or before the end mark: the answer is then complete however the body ends. An end mark without a
+    finish mark and without content is an ``EmptyStream``.
     """
 
     def __init__(
@@ -122,6 +126,8 @@ class Decoder:
         self._tolerant = tolerant
         self.error: LLMWatchError | None = None
         self.output_tokens = 0
+        self.content_bytes = 0
+        self.usage: Mapping[str, Any] | None = None
         self.terminal = False
         self.settled = False
         # The evidence for the marks. Once content came, _note is not needed until the next mark.
@@ -198,6 +204,7 @@ class Decoder:
         """Write the counts so far into ``notes``, and the dialect if ``seen``: an event has shown it."""
         framer, dialect = self._framer, self._dialect
         notes.comments, notes.stray_lines = framer.comments, framer.strays
+        notes.content_bytes, notes.usage = self.content_bytes, self.usage
         notes.pending_bytes = 0 if self.terminal or self.error is not None else (self._sniffer or framer).pending
         if dialect is None:
             notes.dialect, notes.contradictions, notes.provider_acted = None, 0, False
@@ -472,8 +479,14 @@ class Decoder:
             if kind is _LIFECYCLE or kind is _KEEPALIVE or event.event == "error":
                 self._look_for_error(event)
             events.append(event)
+            said = event.text + event.reasoning
+            if event.tools:
+                said += "".join([piece.arguments for piece in event.tools])
+            if said:
+                self.content_bytes += len(said) if said.isascii() else len(said.encode("utf-8", "surrogatepass"))
             if event.usage is not None:
                 self.output_tokens = max(self.output_tokens, output_tokens(event.usage))
+                self.usage = event.usage if self.usage is None else merged(self.usage, event.usage)
             if event.finish or self._noting:
                 self._note(event)
                 if event.finish and self._is_over:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Usage", "merged"]
+__all__ = ["Usage", "merged", "tokens_of"]
 
 # The providers' names, in order of precedence. OpenAI's two APIs and compatible servers; Anthropic; Google; Ollama;
 # Bedrock, in Converse and beside wrapped events; Cohere; TGI; llama.cpp.
@@ -84,6 +84,44 @@ class Usage:
             cached_tokens=_count(counts, _CACHED),
             provider=dict(counts),
         )
+
+
+_FIELDS = ("input_tokens", "output_tokens", "total_tokens", "reasoning_tokens", "cached_tokens")
+_FIELD_OF = {
+    name: field
+    for field, names in zip(_FIELDS, (_INPUT, _OUTPUT, _TOTAL, _REASONING, _CACHED), strict=True)
+    for name in names
+}
+
+
+def tokens_of(counts: Mapping[str, Any]) -> dict[str, int]:
+    """The counts of :meth:`Usage.of` that are known, by the names of :class:`Usage`.
+
+    The common case is one pass and one call of a function; whatever is ambiguous goes through :meth:`Usage.of`.
+    """
+    found: dict[str, int] = {}
+    places = [counts]
+    for place in places:
+        for name, value in place.items():
+            if value.__class__ is int:
+                known = _FIELD_OF.get(name)
+                if known is None:
+                    continue
+                if known in found or name == "thoughtsTokenCount":
+                    return _all_of(counts)
+                found[known] = value
+            elif value.__class__ is float or name == "models":
+                return _all_of(counts)
+            elif value.__class__ is dict and name in _INSIDE and place is counts:
+                places.append(value)
+    if "total_tokens" not in found and "input_tokens" in found and "output_tokens" in found:
+        found["total_tokens"] = found["input_tokens"] + found["output_tokens"]
+    return found
+
+
+def _all_of(counts: Mapping[str, Any]) -> dict[str, int]:
+    usage = Usage.of(counts)
+    return {name: count for name in _FIELDS if (count := getattr(usage, name)) is not None}
 
 
 def merged(before: Mapping[str, Any] | None, later: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -14,10 +14,12 @@ import pytest
 from llmwatch.errors import ConfigError
 from llmwatch.policy.effective import resolve_keepalive, resolve_max_body, resolve_max_event, resolve_override
 from llmwatch.policy.environment import (
+    CALL_LOG_VARIABLE,
     INCIDENT_LOG_VARIABLE,
     KEEPALIVE_VARIABLE,
     KNOWN_VARIABLES,
     LIMIT_VARIABLES,
+    LOG_SIZE_VARIABLE,
     MAX_BODY_VARIABLE,
     MAX_EVENT_VARIABLE,
     OVERRIDE_VARIABLE,
@@ -25,6 +27,7 @@ from llmwatch.policy.environment import (
     REFRESH_VARIABLE,
     RETRY_VARIABLES,
     SINGLE_VARIABLE,
+    bytes_from,
     incident_log,
     profile_from,
     retry_from,
@@ -208,6 +211,7 @@ VARIABLES: dict[str, tuple[Read, int, Any]] = {
     **{variable: (_retry(variable), 0, BLANK) for variable in _WAITS},
     **{variable: (_retry(variable), 1, BLANK) for variable in _COUNTS},
     MAX_EVENT_VARIABLE: (_size(lambda environ: resolve_max_event(None, environ, default=77)), 1, 77),
+    LOG_SIZE_VARIABLE: (lambda environ: bytes_from(environ, LOG_SIZE_VARIABLE), 1, None),
     MAX_BODY_VARIABLE: (_size(lambda environ: resolve_max_body(None, environ)), 1, 1 << 30),
     **{variable: (_retry(variable), 2, BLANK) for variable in _SWITCHES},
     OVERRIDE_VARIABLE: (lambda environ: resolve_override(False, environ), 2, False),
@@ -216,7 +220,7 @@ VARIABLES: dict[str, tuple[Read, int, Any]] = {
 
 def test_every_variable_is_tried() -> None:
     """No variable of llmwatch is left out, and there are texts enough."""
-    assert {*VARIABLES, PROFILE_VARIABLE, INCIDENT_LOG_VARIABLE} == set(KNOWN_VARIABLES)
+    assert {*VARIABLES, PROFILE_VARIABLE, INCIDENT_LOG_VARIABLE, CALL_LOG_VARIABLE} == set(KNOWN_VARIABLES)
     assert len(TEXTS) >= 80
 
 

@@ -30,6 +30,7 @@ MODULES = (
     "large_event",
     "long_stream",
     "reporting",
+    "call_log",
     "stages",
     "left_alone",
     "flood_lag",

@@ -66,6 +66,8 @@ class TestNames:
             "LLMWATCH_OVERRIDE_TIMEOUTS",
             "LLMWATCH_REFRESH_TIMEOUT_SECONDS",
             "LLMWATCH_INCIDENT_LOG",
+            "LLMWATCH_CALL_LOG",
+            "LLMWATCH_LOG_MAX_BYTES",
         }
         assert set(KNOWN_VARIABLES) == {*LIMIT_VARIABLES.values(), *RETRY_VARIABLES.values(), *others}
         for name, meaning in KNOWN_VARIABLES.items():

@@ -457,7 +457,7 @@ def test_an_exception_of_a_signal_handler_in_a_sink_comes_out(
     incident = IncidentLog(tmp_path / "log", now=clock.now)
     sinks_ = {"in a sink": rings, "in the incident log": incident, "in a log handler": log_incident}
     before, handler = signal.signal(signal.SIGALRM, ring), logging.Handler()
-    monkeypatch.setattr(incident, "_in_time", rings)
+    monkeypatch.setattr(sinks, "in_time", rings)
     monkeypatch.setattr(handler, "emit", rings)
     if where == "in a log handler":
         logging.getLogger("llmwatch").addHandler(handler)

@@ -250,7 +250,7 @@ def test_a_retry_notice_alone_is_taken_back(serve: Serve, connect: Connect) -> N
 WRITER = """
 import dataclasses, os, sys, threading
 import llmwatch
-from llmwatch.engine.settings import incident_sinks
+from llmwatch.engine.settings import environment_sinks
 
 process, threads, each, url = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 ready, failed = threading.Barrier(threads), []
@@ -262,7 +262,7 @@ def write(thread):
             client.collect("POST", url, json={"stream": True})
         except llmwatch.ConnectFailed as error:
             record = error.record
-        sinks = incident_sinks(os.environ)
+        sinks, _ = environment_sinks(os.environ)
         ready.wait()
         for number in range(each - 1):
             one = dataclasses.replace(record, call_id=f"{process}-{thread}-{number}")
