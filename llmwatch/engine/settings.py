@@ -1,4 +1,4 @@
-"""Settings of a client, options of a call, the logs that variables name, warnings about unknown variables."""
+"""Settings of a client, options of a call, the logs and the unknown names in the environment."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ _NONE: tuple[Sink, ...] = ()
 
 
 def environment_sinks(environ: Mapping[str, str]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:
-    """The sinks of every incident, and the sinks of every call, that the environment adds to those of the client.
+    """The sinks of incidents and the sinks of every call that the environment adds to the client's.
 
     Raises :class:`ConfigError` for a log that cannot be written and never could be in this process: the variable is
     wrong. A log that is lost later harms no call; its sink reports it. A relative name is looked up in each working

@@ -13,7 +13,7 @@ from llmwatch.policy.effective import (
     resolve_retry,
 )
 from llmwatch.policy.environment import KNOWN_VARIABLES, LIMIT_VARIABLES, RETRY_VARIABLES, incident_log, seconds_from
-from llmwatch.policy.label import LABEL, LabelScope, label
+from llmwatch.policy.label import LABEL, label
 from llmwatch.policy.limit_table import FROM_SENT, LIMITS, NAMES, READ_LIMITS, Expiry
 from llmwatch.policy.limits import Limits
 from llmwatch.policy.profiles import PROFILES, check_profile, detect_profile
@@ -36,7 +36,6 @@ __all__ = [
     "EffectiveLimits",
     "EffectiveRetry",
     "Expiry",
-    "LabelScope",
     "Limits",
     "OnRetry",
     "Retry",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextvars
+from contextlib import AbstractContextManager
 from types import TracebackType
 
 from llmwatch.errors import ConfigError
 from llmwatch.lazy_pattern import lazy
 
-__all__ = ["LABEL", "LabelScope", "label"]
+__all__ = ["LABEL", "label"]
 
 LABEL: contextvars.ContextVar[str | None] = contextvars.ContextVar("llmwatch_label", default=None)
 """The label of calls that begin in this context."""
@@ -16,8 +17,8 @@ LABEL: contextvars.ContextVar[str | None] = contextvars.ContextVar("llmwatch_lab
 _FORM = lazy(r"[\w.:/-]{1,64}")
 
 
-class LabelScope:
-    """The block of a ``with`` statement in which a label holds; the end of the block restores the one before."""
+class _LabelScope(AbstractContextManager[None]):
+    """The block in which a label holds; its end restores the label before."""
 
     __slots__ = ("_before",)
 
@@ -33,7 +34,7 @@ class LabelScope:
         LABEL.set(self._before)
 
 
-def label(name: str | None) -> LabelScope:
+def label(name: str | None) -> AbstractContextManager[None]:
     """Give every call that begins from now on in this context the label ``name``; ``None``: no label.
 
     As a statement, ``llmwatch.label("job-7")``, it holds until the next one. In ``with llmwatch.label("job-7"):`` it
@@ -51,4 +52,4 @@ def label(name: str | None) -> LabelScope:
         )
     before = LABEL.get()
     LABEL.set(name)
-    return LabelScope(before)
+    return _LabelScope(before)

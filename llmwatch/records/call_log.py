@@ -1,4 +1,4 @@
-"""The call log: one compact line of JSON for every call, good or bad, in files that are rotated by size.
+"""The call log: one compact line of JSON for every call, in files that are rotated by size.
 
 A line has the fields of a :class:`~llmwatch.records.CallRecord`, which reads it back, under the same names as the
 incident log. Left out are fields with their default value, and everything that can hold a text of the program or of
@@ -226,7 +226,7 @@ class CallLog(JsonLinesSink):
             return False
 
     def _rotate(self) -> bool:
-        """Give the file its first number, and each rotated file the next one; ``False`` if that is not allowed."""
+        """Give each file the next number; ``False`` if the directory does not allow it."""
         path = os.path.realpath(self.path)
         try:
             for number in range(MOST_ROTATED - 1, 0, -1):

@@ -145,7 +145,7 @@ WAYS: dict[str, tuple[str, Callable[[str], object]]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_entry_point_writes_a_line_for_each_call(serve: Serve, log: Path, way: str) -> None:
-    """A good call is a line as well as one that failed, with label, process, origin, attempts and outcome."""
+    """A good call and a failed one are a line each, with label, process, origin and outcome."""
     name, ask = WAYS[way]
     good, bad = serve("healthy"), serve("status:status=400")
     ask(good.chat_url)
@@ -256,7 +256,7 @@ def test_without_the_variable_there_is_no_file(serve: Serve, connect: Connect, t
 def test_the_incident_log_has_the_same_fields(
     serve: Serve, connect: Connect, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each field of a line of the call log stands in the incident log under the same name, with the same value."""
+    """Each field of the call log stands in the incident log, by the same name."""
     incidents = tmp_path / "incidents.jsonl"
     monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(incidents))
     client = connect(limits=Limits(ttfb=LIMIT), retry=QUICK)
@@ -297,7 +297,7 @@ PLANTED = "planted-by-Ada"
 def test_nothing_of_prompt_answer_url_header_and_error_is_in_a_log(
     serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, script: str
 ) -> None:
-    """A planted text is in no line of the call log and of the logger, wherever it was and whoever repeated it."""
+    """A planted text is in no line of the call log and of the logger."""
     server = serve(script)
     body = asking(messages=[{"role": "user", "content": PLANTED}], user=PLANTED)
     scheme, _, rest = server.chat_url.partition("://")

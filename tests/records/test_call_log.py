@@ -85,7 +85,7 @@ class TestLines:
 
 class TestRotation:
     def test_a_full_file_gets_the_first_number(self, tmp_path: pathlib.Path) -> None:
-        """A line that does not fit begins a new file; no file is larger than allowed, and the newest has number 1."""
+        """A line that does not fit begins a new file; the newest rotated file has number 1."""
         path, line = tmp_path / "calls", line_of(call(call_id="0"))
         log = CallLog(path, max_bytes=2 * len(line))
         written(log, *(call(call_id=str(number)) for number in range(5)))
