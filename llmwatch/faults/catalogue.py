@@ -10,7 +10,18 @@ import difflib
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from llmwatch.faults import answers, awsstreams, content, cuts, encodings, floods, silence, statuses, tool_calls
+from llmwatch.faults import (
+    answers,
+    awsstreams,
+    content,
+    cuts,
+    encodings,
+    floods,
+    proxied,
+    silence,
+    statuses,
+    tool_calls,
+)
 from llmwatch.faults.encodings import BAD_UTF8_ANSWER
 from llmwatch.faults.script import ANSWER, Script, answer
 from llmwatch.faults.tool_calls import TOOL_ARGUMENTS, TOOL_ID, TOOL_NAME, tool_arguments
@@ -38,6 +49,7 @@ _THEMES = (
     encodings.SCRIPTS,
     tool_calls.SCRIPTS,
     awsstreams.SCRIPTS,
+    proxied.SCRIPTS,
 )
 
 SCRIPTS: Mapping[str, Script] = MappingProxyType({script.name: script for theme in _THEMES for script in theme})

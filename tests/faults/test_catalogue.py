@@ -90,6 +90,8 @@ ENDS = {
     "tool-call-complete-then-cut": "reset",
     "late-terminal": "open",
     "bad-request": "end",
+    "proxy-buffered:delay=0.01": "end",
+    "proxy-cut:after=0.01": "eof",
     "status": "end",
 }
 # Reads after which a body that goes on is taken to go on for ever; more than the longest whole answer takes here.
