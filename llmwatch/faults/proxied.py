@@ -12,7 +12,7 @@ __all__ = ["SCRIPTS"]
 
 
 def proxy_buffered(context: Context, *, delay: float = 0.2, size: int = 4096) -> Iterator[Step]:
-    """The headers at once, and the body in pieces of ``size`` bytes, each ``delay`` seconds after the last.
+    """The headers at once, and every ``delay`` seconds ``size`` bytes of the body.
 
     nginx with ``proxy_buffering on`` hands a body on once a buffer (4 or 8 KiB) is full or the answer is whole.
     """

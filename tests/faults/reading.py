@@ -27,7 +27,7 @@ def events(body: bytes) -> list[tuple[str, str]]:
 def documents(shape: str, body: bytes) -> list[dict]:
     """The JSON of all events, or lines."""
     if shape == "bedrock":
-        return [json.loads(payload) for payload in _frames(body)]
+        return [json.loads(payload) for payload in frames(body)]
     if shape == "ndjson":
         return [json.loads(line) for line in body.decode().split("\n") if line]
     return [json.loads(data) for _, data in events(body) if data != "[DONE]"]
@@ -37,7 +37,7 @@ def text(shape: str, body: bytes) -> str:
     """The answer's text."""
     if shape == "generic":
         return "".join(data for name, data in events(body) if name == "message" and data != "[DONE]")
-    return "".join(_text(shape, document) for document in documents(shape, body))
+    return "".join(text_of(shape, document) for document in documents(shape, body))
 
 
 def says(shape: str, expected: str) -> Callable[[bytes], bool]:
@@ -92,7 +92,7 @@ def plain_text(shape: str, document: dict) -> str:
     }[shape]()
 
 
-def _text(shape: str, document: dict) -> str:
+def text_of(shape: str, document: dict) -> str:
     if shape == "openai-chat":
         return "".join(choice["delta"].get("content") or "" for choice in document.get("choices", ()))
     if shape == "openai-responses":
@@ -140,7 +140,7 @@ def _arguments(shape: str, document: dict) -> str:
     return "".join(_compact(call["function"]["arguments"]) for call in calls)
 
 
-def _frames(body: bytes) -> list[bytes]:
+def frames(body: bytes) -> list[bytes]:
     """The payloads of all complete frames."""
     payloads = []
     while len(body) >= 12:
