@@ -96,11 +96,14 @@ class Allowed:
         return (entry == "collect" and self.collect) or (transport == "tls" and self.tls) or self.end
 
     def limits(self) -> Limits:
-        """Those of a call that ends so: the limit that ends a slow answer is near in no other call."""
+        """Those of a call that ends so: the limit that ends a slow answer is near in no other call.
+
+        Redirected requests have one limit together.
+        """
         slow = ("first_content", "progress", "total")
         limit = self.end.removeprefix("WatchTimeout ")
         # None may be longer than total.
-        near = slow if limit == "total" else {limit}.intersection(slow)
+        near = slow if limit == "total" else ("ttfb",) if self.requests > 1 else {limit}.intersection(slow)
         return Limits(**{**LIMITS, **dict.fromkeys(near, LATER)})
 
     def is_resent(self, entry: str) -> bool:
