@@ -120,7 +120,7 @@ ALLOWED: Mapping[str, Allowed] = {
         Allowed("answered"),
         "healthy late-headers reasoning-only long-gap linger-after-done finish-without-done late-terminal buffered"
         " slow-upload usage-tail finish-then-more restated-whole unframed coalesced gzip newlines-cr newlines-lf"
-        " newlines-crlf newlines-mixed newlines-split bom utf8-split aws-frames",
+        " newlines-crlf newlines-mixed newlines-split bom utf8-split aws-frames proxy-buffered",
     ),
     **_rows(Allowed("answered", text=""), "call-without-arguments tool-arguments-only"),
     **_rows(Allowed("answered", text="\ufffd {text}"), "bad-utf8"),
@@ -140,7 +140,7 @@ ALLOWED: Mapping[str, Allowed] = {
     **_rows(
         Allowed("StreamCut", Again.COLLECTED),
         "reset-mid-stream cut-chunk missing-last-chunk short-length tls-cut done-then-cut gzip-cut aws-cut"
-        " tool-call-complete-then-cut",
+        " tool-call-complete-then-cut proxy-cut",
     ),
     **_rows(Allowed("StreamTruncated", Again.COLLECTED), "eof-without-terminal tool-call-cut"),
     # TLS tells a cut from an end where the body does not.
