@@ -16,7 +16,7 @@ import llmwatch
 from llmwatch.faults import FaultServer
 from llmwatch.faults.catalogue import ANSWER
 
-PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults")
+PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults", "llmwatch.testing")
 
 
 def main(checkout: str) -> None:

@@ -1,11 +1,12 @@
 """Streaming LLM calls that cannot hang, for synchronous Python.
 
-Public are ``llmwatch``, ``llmwatch.errors``, ``llmwatch.records``, ``llmwatch.sdk``, ``llmwatch.faults`` (with what it
-exports) and the command line. Every other module may change with any version.
+Public are ``llmwatch``, ``llmwatch.errors``, ``llmwatch.records``, ``llmwatch.sdk``, ``llmwatch.faults`` and
+``llmwatch.testing`` (with what they export), and the command line. Every other module may change with any version.
 
 Which package answers which question; each imports only from those below it::
 
     cli           What does a command print, and with which code does it exit?
+    testing       How is a program tested that makes calls: without waits, against faults?
     hooks         How are the calls of other libraries watched in place?
     sdk           How does the client of a provider's SDK, or of httpx, get watched connections?
     auth          How is a token kept fresh by a refresh that cannot hang?

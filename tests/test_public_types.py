@@ -18,8 +18,8 @@ import llmwatch
 from tests.public_types import Walk, functions
 from tests.rows import each
 
-PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults")
-MADE = frozenset(("Iterating", "Stream"))
+PUBLIC = ("llmwatch", "llmwatch.errors", "llmwatch.records", "llmwatch.sdk", "llmwatch.faults", "llmwatch.testing")
+MADE = frozenset(("Iterating", "Overriding", "Stream"))
 """Classes whose objects users are given and do not make."""
 
 FOREIGN = {

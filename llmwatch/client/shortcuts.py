@@ -11,7 +11,7 @@ import requests
 from llmwatch.at_fork import renew_in_child
 from llmwatch.client.client import Client, Stream
 from llmwatch.client.collected import Collected
-from llmwatch.policy import EffectiveLimits, resolve_limits
+from llmwatch.policy import EffectiveLimits, overridden_limits, resolve_limits
 from llmwatch.records.sinks import losses
 from llmwatch.watch import supervisor as supervisors
 
@@ -69,4 +69,4 @@ def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLi
     They come from the environment and the profile; arguments of a client or call are not known here. Raises
     :class:`~llmwatch.ConfigError` for an invalid environment.
     """
-    return resolve_limits(environ=os.environ, url=url, body_bytes=body_bytes)
+    return overridden_limits(resolve_limits(environ=os.environ, url=url, body_bytes=body_bytes))

@@ -30,7 +30,15 @@ from llmwatch.engine.resend import changed_request
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings, environment_sinks, log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
 from llmwatch.payload import ToolExposure, tool_exposure
-from llmwatch.policy import LABEL, EffectiveLimits, EffectiveRetry, resolve_limits, resolve_retry
+from llmwatch.policy import (
+    LABEL,
+    EffectiveLimits,
+    EffectiveRetry,
+    overridden_limits,
+    overrides,
+    resolve_limits,
+    resolve_retry,
+)
 from llmwatch.records import CallRecord, Decision
 from llmwatch.records.call import CallOutcome
 from llmwatch.records.log import say
@@ -351,10 +359,17 @@ class Call(Generic[T]):
         options = self._options
         if options.timeouts.seconds:
             limits = options.timeouts.on(limits)
-        return limits.lowered(options.caps, options.caps_source) if options.caps else limits
+        if options.caps:
+            limits = limits.lowered(options.caps, options.caps_source)
+        return overridden_limits(limits) if overrides.ACTIVE else limits
 
     def _loading_time(self) -> float:
-        """Seconds for which a local server may load its model: its ``ttfb``; 0 for any other profile."""
+        """Seconds for which a local server may load its model: its ``ttfb``; 0 for any other profile.
+
+        Without waits it would be asked again without a pause for as long, so it gets no more attempts than others.
+        """
+        if not self.retry.waits:
+            return 0.0
         ttfb = self.limits.value("ttfb")
         return 0.0 if self.limits.profile != "local" else float("inf") if ttfb is None else ttfb
 
@@ -442,7 +457,7 @@ class Call(Generic[T]):
 
     def _carry_out(self, ended: Ended, error: LLMWatchError, plan: Plan, wait: float) -> None:
         """Returns after the wait if another attempt follows, else raises."""
-        history = self._history
+        history, wait = self._history, wait if self.retry.waits else 0.0
         error.retryable, error.recovery = plan.could_work, plan.recovery
         self._remember(ended)
         if plan.recovery.decision is not Decision.RETRY:

@@ -20,7 +20,7 @@ from functools import lru_cache
 from typing import Any, TypeAlias
 
 from llmwatch.payload.prompt_size import SMALLEST_GROWTH, growth, prompt_tokens
-from llmwatch.policy import environment
+from llmwatch.policy import environment, overrides
 from llmwatch.policy.contradictions import BOUNDED_BY
 from llmwatch.policy.limit_table import EVENT_LIMITS, FROM_SENT, LIMITS, NAMES, SINGLE
 from llmwatch.policy.limits import Limits
@@ -38,6 +38,7 @@ __all__ = [
     "EffectiveLimits",
     "EffectiveRetry",
     "advise",
+    "overridden_limits",
     "resolve_keepalive",
     "resolve_limits",
     "resolve_max_body",
@@ -121,6 +122,16 @@ class EffectiveLimits(JsonText):
             name: EffectiveLimit(name=name, value=caps[name], source=source, explicit=True)
             if name in caps and (limit.value is None or caps[name] < limit.value)
             else limit
+            for name, limit in self.limits.items()
+        }
+        return replace(self, limits=limits)
+
+    def scaled(self, factor: float) -> EffectiveLimits:
+        """A copy with each limit multiplied by ``factor``; one that is off stays off."""
+        limits = {
+            name: limit
+            if limit.value is None
+            else replace(limit, value=limit.value * factor, source=f"{limit.source}, scaled by {factor:g} for tests")
             for name, limit in self.limits.items()
         }
         return replace(self, limits=limits)
@@ -262,8 +273,25 @@ def resolve_retry(
     settings = environment.settings(environ)
     there = environment.retry_from(settings) if settings else None
     if call is None and client is None and there is None:
-        return _DEFAULTS
-    return EffectiveRetry.of((call or _SAYS_NOTHING, client or _SAYS_NOTHING, there or _SAYS_NOTHING))
+        retry = _DEFAULTS
+    else:
+        retry = EffectiveRetry.of((call or _SAYS_NOTHING, client or _SAYS_NOTHING, there or _SAYS_NOTHING))
+    return _overridden_retry(retry) if overrides.ACTIVE else retry
+
+
+def overridden_limits(limits: EffectiveLimits) -> EffectiveLimits:
+    """``limits`` as the overrides of a test run change them."""
+    factor = next((one.factor for one in reversed(tuple(overrides.ACTIVE)) if one.factor is not None), None)
+    return limits if factor is None else limits.scaled(factor)
+
+
+def _overridden_retry(retry: EffectiveRetry) -> EffectiveRetry:
+    active = tuple(overrides.ACTIVE)
+    if any(one.without_waits for one in active):
+        # Each barrier in front of an attempt is a wait: without a wait, none lets it through later.
+        retry = replace(retry, waits=False, backoff=0.0, breaker=0, budget=0, pace=False)
+    most = next((one.most_attempts for one in reversed(active) if one.most_attempts is not None), None)
+    return retry if most is None else replace(retry, max_attempts=min(most, retry.max_attempts))
 
 
 def resolve_keepalive(value: float | None, environ: Mapping[str, str]) -> float:

@@ -149,7 +149,8 @@ class Retry:
 class EffectiveRetry:
     """Every field of :class:`Retry` as decided for a call. ``EffectiveRetry()`` holds the defaults.
 
-    ``max_attempts`` is at least 1; a removed cap is ``math.inf``; ``breaker`` and ``budget`` are 0 when off.
+    ``max_attempts`` is at least 1; a removed cap is ``math.inf``; ``breaker`` and ``budget`` are 0 when off. ``waits``
+    is false in a test run without waits (:mod:`llmwatch.testing`).
     """
 
     max_attempts: int = 3
@@ -164,6 +165,7 @@ class EffectiveRetry:
     max_wait: float = 300.0
     pace: bool = True
     on_retry: OnRetry | None = None
+    waits: bool = True
 
     @classmethod
     def of(cls, sources: tuple[Retry, ...]) -> EffectiveRetry:

@@ -23,9 +23,9 @@ def changed(attempt: object) -> object:
 
 class TestConstruction:
     def test_the_list_of_fields_is_that_of_both_classes(self) -> None:
-        """The list of fields is that of both classes."""
-        for kind in (Retry, EffectiveRetry):
-            assert tuple(field.name for field in dataclasses.fields(kind)) == RETRY_FIELDS
+        """The list of fields is that of both classes; whether a call waits at all is no setting of a user's."""
+        for kind, more in ((Retry, ()), (EffectiveRetry, ("waits",))):
+            assert tuple(field.name for field in dataclasses.fields(kind)) == (*RETRY_FIELDS, *more)
 
     def test_what_is_not_given_is_unset(self) -> None:
         """A field that is not given is UNSET."""
