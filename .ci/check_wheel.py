@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import sys
-from importlib.metadata import version
+from importlib.metadata import entry_points, version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import llmwatch
@@ -29,6 +30,8 @@ def main(checkout: str) -> None:
         assert not missing, f"{name} lacks {missing}"
     assert llmwatch.__version__ == version("llmwatch")
     assert files(llmwatch).joinpath("py.typed").is_file(), "type checkers will not read the package"
+    (plugin,) = entry_points(group="pytest11", name="llmwatch")
+    assert find_spec(plugin.value) is not None, f"pytest would fail: {plugin.value} cannot be imported"
 
     body = {"model": "a-model", "stream": True, "messages": [{"role": "user", "content": "Hello!"}]}
     with FaultServer(["silent", "healthy", "healthy"]) as server, llmwatch.Client() as client:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from llmwatch.faults.link import LinkOver
@@ -19,7 +19,8 @@ class Observation:
     * ``what``: ``opened`` and ``closed`` are of a connection, ``request`` and ``answered`` of a request.
     * ``connection``: the number of the connection, from 1; ``request``: what came, ``None`` for a connection.
     * ``ending``: how the answer or the connection ended; empty for ``opened`` and ``request``.
-    * ``sent``: number of bytes of the answer that the kernel took, headers and framing included.
+    * ``sent``: number of bytes of the answer that the kernel took, headers and framing included; ``answer``: the first
+      MiB of them. ``began``: the time just before the first of them, ``None`` without an answer or a clock.
     * ``at``: the time of the server's ``clock``, ``None`` without a clock.
     """
 
@@ -28,6 +29,8 @@ class Observation:
     request: Request | None = None
     ending: str = ""
     sent: int = 0
+    answer: bytes = field(default=b"", repr=False)
+    began: float | None = None
     at: float | None = None
 
 

@@ -194,21 +194,31 @@ class FaultServer(Listener):
 
     def _answered(self, exchange: _ServedExchange, how: str) -> None:
         request = exchange.request
-        self._observe("answered", request.connection, request=request, ending=how, sent=exchange.sent)
+        answer = Observation(
+            what="answered",
+            connection=request.connection,
+            request=request,
+            ending=how,
+            sent=exchange.sent,
+            answer=bytes(exchange.answer),
+            began=exchange.began,
+            at=self._now(),
+        )
+        self._report(answer)
 
     def _observe(
         self,
-        what: Literal["opened", "request", "answered", "closed"],
+        what: Literal["opened", "request", "closed"],
         connection: int,
         *,
         request: Request | None = None,
         ending: str = "",
-        sent: int = 0,
     ) -> None:
+        self._report(Observation(what=what, connection=connection, request=request, ending=ending, at=self._now()))
+
+    def _report(self, observation: Observation) -> None:
         if self._observer is not None:
-            self._observer(
-                Observation(what=what, connection=connection, request=request, ending=ending, sent=sent, at=self._now())
-            )
+            self._observer(observation)
 
     def _now(self) -> float | None:
         return self._clock() if self._clock is not None else None
@@ -234,6 +244,13 @@ class _ServedExchange(Exchange):
         self._connection = connection
         self._script = script
         self._request: Request | None = None
+        self.began: float | None = None
+        """The time just before the first byte of the answer, by the server's clock."""
+
+    def send(self, data: bytes) -> None:
+        if self.began is None:
+            self.began = self._server._now()
+        super().send(data)
 
     @property
     def request(self) -> Request:

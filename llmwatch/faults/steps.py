@@ -17,6 +17,7 @@ from llmwatch.faults.link import Gate, Link, LinkOver
 from llmwatch.faults.request import Incoming
 
 __all__ = [
+    "ANSWER_KEPT",
     "Burst",
     "Chunk",
     "Close",
@@ -41,6 +42,9 @@ __all__ = [
 
 Framing = Literal["chunked", "length", "close"]
 
+ANSWER_KEPT = 1 << 20
+"""Maximum number of bytes that are kept of an answer. Further bytes are only counted."""
+
 _REASONS = {
     520: "Web Server Returned an Unknown Error",
     521: "Web Server Is Down",
@@ -56,7 +60,7 @@ class Exchange:
     """One request and its answer, on which the steps of a script are played.
 
     ``gate`` returns a named gate of the server; ``record`` records the request at the server as far as it has come.
-    ``sent`` is the number of bytes that the kernel took of the answer.
+    ``sent`` is the number of bytes that the kernel took of the answer, ``answer`` the first ``ANSWER_KEPT`` of them.
     """
 
     def __init__(self, link: Link, incoming: Incoming) -> None:
@@ -65,6 +69,7 @@ class Exchange:
         self.framing: Framing | None = None
         self.ended = False
         self.sent = 0
+        self.answer = bytearray()
         self._held: list[bytes] | None = None
 
     def gate(self, name: str) -> Gate:
@@ -79,6 +84,7 @@ class Exchange:
         elif data:
             self.link.send(data)
             self.sent += len(data)
+            self.answer += data[: max(0, ANSWER_KEPT - len(self.answer))]
 
     def send_body(self, data: bytes) -> None:
         if data:

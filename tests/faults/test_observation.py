@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from llmwatch.faults import FaultServer, Observation
+from llmwatch.faults.steps import ANSWER_KEPT
 from tests.faults.client import WireClient, asking
 
 
@@ -46,9 +47,22 @@ def test_a_request_is_reported_from_its_connection_to_the_end():
     assert found[3].request is None
     assert found[1].request is found[2].request is server.requests[0]
     assert [one.sent > 1_000 for one in found] == [False, False, True, False]
-    # The second reading of the clock is the request's own.
-    assert [one.at for one in found] == [0, 2, 3, 4]
+    # The second reading of the clock is the request's own, the fourth that before the first byte of the answer.
+    assert [one.at for one in found] == [0, 2, 4, 5]
+    assert [one.began for one in found] == [None, None, 3, None]
     assert server.requests[0].at == 1
+    assert found[2].answer.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert len(found[2].answer) == found[2].sent
+
+
+def test_the_beginning_of_a_long_answer_is_kept():
+    """Memory is bounded, and the number of bytes is still that of all."""
+    seen = Seen()
+    with FaultServer("giant-event", observer=seen) as server:
+        with asking(server) as client:
+            client.read()
+        answered = seen.until_closed()[2]
+    assert (len(answered.answer), answered.sent > 2 * ANSWER_KEPT) == (ANSWER_KEPT, True)
 
 
 @pytest.mark.parametrize(
