@@ -104,7 +104,7 @@ def judge(observations: Sequence[Observation], *, succeeded: bool, hands_on: boo
     if succeeded and answered:
         last = sent_answer(answered[-1], hands_on=hands_on)
         if not last.whole:
-            message = f"the program returned as if all was well, and the answer to its last request was {last.what}"
+            message = f"the program returned as if all was well, and its last request got {last.what}"
             findings.append(Finding(rule="whole", request=_number(answered[-1]), message=message))
     return tuple(sorted(findings, key=lambda finding: finding.request))
 
@@ -121,7 +121,7 @@ def _findings(attempts: list[Observation], *, hands_on: bool) -> list[Finding]:
         if following is not None:
             findings += _resent(seen, answer, following, begun)
         elif seen is attempts[0] and _is_due(answer):
-            message = f"request {_number(seen)} was answered with {answer.what}, and was not sent again"
+            message = f"request {_number(seen)} got {answer.what}, and was not sent again"
             findings.append(Finding(rule="retried", request=_number(seen), message=message))
     return findings
 

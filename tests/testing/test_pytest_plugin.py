@@ -59,7 +59,7 @@ def test_the_fixture_shows_a_careless_agent(suite: pytest.Pytester) -> None:
     done = suite.runpytest_subprocess("-p", "no:xdist", "-p", "no:cov")
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.fnmatch_lines(
-        ["*assert <Verdict on 1 requests: not sound*", "*whole: the program returned as if all was well, and the*"]
+        ["*assert <Verdict on 1 requests: not sound*", "*whole: the program returned as if all was well, and its*"]
     )
 
 
