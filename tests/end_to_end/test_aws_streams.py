@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import llmwatch
-from llmwatch import Decision
 from llmwatch.faults.script import ANSWER, answer
 from tests.end_to_end.calls import collect, stream
 from tests.end_to_end.conftest import Connect, Serve
@@ -31,21 +30,6 @@ def test_a_tool_call_in_frames_is_whole(serve: Serve, connect: Connect) -> None:
     server = serve("tool-arguments-only:every=0")
     answered = collect(connect(), server.url + PATH).value
     assert [call.json()["city"] for call in answered.tool_calls] == ["Malmö"]
-
-
-def test_a_cut_inside_a_frame_is_an_error(serve: Serve, connect: Connect) -> None:
-    """Half a frame is a cut, whether the body ends in good order or not.
-
-    The request is not sent again after text.
-    """
-    for script, kind in (("aws-cut", llmwatch.StreamCut), ("aws-cut:clean=yes", llmwatch.StreamTruncated)):
-        server = serve(script)
-        outcome = stream(connect(), server.url + PATH)
-        error = outcome.failed(kind)
-        assert error.partial == outcome.text == answer(2)
-        assert error.recovery is not None
-        assert error.recovery.decision is Decision.CONTINUE
-        assert len(server.requests) == 1
 
 
 def test_an_exception_frame_is_a_provider_error(serve: Serve, connect: Connect) -> None:

@@ -80,11 +80,16 @@ def _ended(entry_point: str, server: FaultServer, limits: Limits, url: str) -> W
     return error
 
 
+LOADED = pytest.mark.parametrize("entry_point", ["Session"])
+"""The entry points that ``tests/matrix``, which plays the same scripts, does not have."""
+
+
 @pytest.fixture(params=ENTRY_POINTS)
 def entry_point(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@LOADED
 @pytest.mark.parametrize("script", NOTHING)
 def test_a_flood_without_content_ends_at_first_content(serve: Serve, entry_point: str, script: str) -> None:
     """A flood without content ends at ``first_content``, and its error has the true time."""
@@ -96,6 +101,7 @@ def test_a_flood_without_content_ends_at_first_content(serve: Serve, entry_point
     assert error.paused == 0.0 or script in ("flood-pings", "flood-empty")
 
 
+@LOADED
 @pytest.mark.parametrize("script", NOTHING)
 def test_a_flood_after_content_ends_at_progress(serve: Serve, entry_point: str, script: str) -> None:
     """A flood behind an answer that has begun ends at ``progress``, and its error has the true time."""

@@ -221,14 +221,6 @@ def test_late_headers_are_killed_at_the_headers_limit(serve: Serve, connect: Con
     assert len(server.requests) == 2
 
 
-def test_late_headers_of_every_attempt_name_the_limit_headers(serve: Serve, connect: Connect) -> None:
-    """The error of headers that never come in time names that limit, and is retryable."""
-    server = serve(f"late-headers:after={LONG}")
-    outcome = stream(connect(limits=Limits(headers=LIMIT)), server.chat_url)
-    timed_out(outcome, "headers", LIMIT, attempts=3, decision=Decision.STOP)
-    assert len(server.requests) == 3
-
-
 def test_headers_within_their_limit_are_in_time(serve: Serve, connect: Connect) -> None:
     """The ``headers`` limit ends with the headers and does not bound the body."""
     server = serve(f"buffered:head=true,delay={2 * LIMIT}")

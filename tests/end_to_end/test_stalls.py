@@ -38,17 +38,6 @@ def test_a_stall_after_content_is_killed_and_not_resent(serve: Serve, connect: C
         assert len(server.requests) == 1, shape
 
 
-def test_collect_resends_once_after_a_stall(serve: Serve, connect: Connect) -> None:
-    """``collect`` has delivered nothing when a stream stalls, so it discards the part and resends, once."""
-    server = serve("stall-after-content", "healthy")
-    outcome = collect(connect(limits=Limits(stale=LIMIT)), server.chat_url)
-    record = outcome.done("recovered")
-    assert outcome.value.text == ANSWER
-    assert [one.limit for one in record.attempts] == ["stale", None]
-    assert record.decisions[0].reason == "partial_discarded"
-    assert len(server.requests) == 2
-
-
 def test_collect_resends_partial_output_only_once(serve: Serve, connect: Connect) -> None:
     """A second stall after partial output ends ``collect``: two requests, since each of them is billed."""
     server = serve("stall-after-content")
@@ -104,20 +93,6 @@ def test_a_gap_below_the_limits_is_survived_and_remembered(serve: Serve, connect
     # A gap is counted from when the client came to read; where there is much to do that is late.
     assert record.attempts[0].longest_gap >= LIMIT / 2
     assert len(server.requests) == 1
-
-
-def test_only_total_or_deadline_ends_a_drip(serve: Serve, connect: Connect) -> None:
-    """A byte now and then keeps every limit for silence away; ``total`` and ``deadline`` end it."""
-    server = serve(f"drip:every={PULSE},size=32")
-    silence, names = dict.fromkeys(("ttfb", "first_content", "stale", "progress"), LIVELY), ("total", "deadline")
-    clients = [connect(limits=Limits(**silence, **{name: 2 * LIVELY})) for name in names]
-    outcomes = together(partial(stream, client, server.chat_url) for client in clients)
-    for name, outcome in zip(names, outcomes, strict=True):
-        error = timed_out(outcome, name, 2 * LIVELY, attempts=1, decision=Decision.CONTINUE)
-        assert error.partial == outcome.text
-        assert ANSWER.startswith(outcome.text[:10])
-        assert outcome.elapsed >= 2 * LIVELY
-    assert len(server.requests) == 2
 
 
 def test_endless_content_ends_at_total_and_its_socket_is_closed(serve: Serve, connect: Connect) -> None:

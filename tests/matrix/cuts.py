@@ -520,6 +520,12 @@ ROWS = (
                 collects={"tool_calls": [(TOOL_NAME, "{}")]},
                 cells=cells(streaming=answered(events=5), request=_DOCUMENT),
             ),
+            Case(
+                scripts=("call-without-arguments",),
+                text="",
+                collects={"tool_calls": [(TOOL_NAME, "{}")]},
+                cells=cells(streaming=answered(events=5), sdk=answered(events=4), request=_DOCUMENT),
+            ),
         ),
     ),
     Row(
@@ -748,7 +754,7 @@ ROWS = (
         cases=(
             Case(
                 scripts=("endless-event",),
-                max_event=1 << 20,
+                max_event=1 << 18,
                 limits={"total": LIVELY},
                 cells=cells(
                     decoding=failed(EventTooLarge, "event_too_large"),

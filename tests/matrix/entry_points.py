@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
@@ -30,12 +31,15 @@ __all__ = ["ENTRY_POINTS", "Asking", "Seen"]
 class Seen:
     """What a program saw of one call.
 
-    ``text`` and ``events`` are what was handed out: events of a stream, blocks of a body, or pieces of an SDK; a
-    document counts as one. ``error`` is the exception, if any, and ``records`` the records of the call.
+    * ``text`` and ``events``: what was handed out: events of a stream, blocks of a body, pieces of an SDK; a document
+      counts as one. ``kinds``: how many events of each kind, where llmwatch's own are handed out.
+    * ``status`` and ``body``: of a response. ``answer``: what ``collect`` returned.
+    * ``error``: the exception, if any. ``records``: the records of the call.
     """
 
     text: str = ""
     events: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
     answer: Collected | None = None
     status: int | None = None
     body: bytes = b""
@@ -93,6 +97,7 @@ def _stream(asking: Asking, seen: Seen) -> Iterator[Call]:
                 for event in stream:
                     seen.events += 1
                     seen.text += event.text
+                    seen.kinds[event.kind.value] += 1
 
         yield call
 
@@ -104,6 +109,7 @@ def _collect(asking: Asking, seen: Seen) -> Iterator[Call]:
         def call(seen: Seen) -> None:
             answer = client.collect("POST", asking.endpoint, json=asking.body, **asking.options)
             seen.events, seen.text, seen.answer = len(answer.events), answer.text, answer
+            seen.kinds.update(event.kind.value for event in answer.events)
 
         yield call
 

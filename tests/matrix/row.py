@@ -143,7 +143,8 @@ class Case:
     * ``scripts`` are played one a request, the last for all further ones. ``warm`` has a request answered on the same
       connection before the one that counts.
     * ``said`` is the text that the server answers with, where it is not the catalogue's; ``text`` that of a whole
-      answer, where it is another; ``collects`` what ``collect`` puts together.
+      answer, where it is another; ``collects`` what ``collect`` puts together, ``kinds`` how many
+      events of each kind it has.
     * ``upload`` makes the request so many bytes long; ``longest_gap`` is the least that the record has to show.
     """
 
@@ -157,6 +158,7 @@ class Case:
     said: str | None = None
     text: str | None = None
     collects: Mapping[str, Any] = field(default_factory=dict)
+    kinds: Mapping[str, int] = field(default_factory=dict)
     server: Server = "up"
     warm: bool = False
     upload: int = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from llmwatch import EmptyStream, StreamCut, WatchTimeout
 from llmwatch.faults import Script
-from llmwatch.faults.catalogue import TOOL_NAME, tool_arguments
+from llmwatch.faults.catalogue import TOOL_NAME, answer, tool_arguments
 from llmwatch.faults.steps import paced
 from tests.matrix.row import SOME, Case, Cell, Cells, Row, answered, cells, failed, handed
 from tests.matrix.times import BEAT, LIMIT, LIVELY, LONG, SOON
@@ -339,6 +339,8 @@ ROWS = (
             Case(
                 scripts=(f"reasoning-only:count=110,every={2 * BEAT}",),
                 limits=dict.fromkeys(("ttfb", "first_content", "stale", "progress"), LIVELY),
+                kinds={"lifecycle": 2, "reasoning": 110, "text": 25, "usage": 1, "terminal": 1},
+                collects={"reasoning": answer(110)},
                 cells=cells(streaming=answered(events=139), sdk=answered(events=138), request=_DOCUMENT),
             ),
         ),
@@ -352,6 +354,7 @@ ROWS = (
                 scripts=(f"tool-arguments-only:count=110,every={2 * BEAT}",),
                 limits=dict.fromkeys(("ttfb", "first_content", "stale", "progress"), LIVELY),
                 text="",
+                kinds={"lifecycle": 1, "tool_input": 111, "tool_call": 1, "usage": 1, "terminal": 1},
                 collects={"tool_calls": [(TOOL_NAME, tool_arguments(110))]},
                 cells=cells(streaming=answered(events=115), sdk=answered(events=114), request=_DOCUMENT),
             ),

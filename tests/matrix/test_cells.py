@@ -62,6 +62,20 @@ DECISIONS = {
 }
 """What each reason makes the program do."""
 
+FINAL = frozenset(
+    {
+        "empty_final",
+        "event_too_large",
+        "http_status_final",
+        "not_a_stream_final",
+        "redirected",
+        "stream_error_final",
+        "tls_failed",
+        "unknown_host",
+    }
+)
+"""The reasons of failures that no resend could overcome."""
+
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_case_ends_in_every_entry_point_as_its_row_says(
@@ -96,6 +110,8 @@ def _check(case: Case, played: Played) -> None:
     assert cell.events == SOME or seen.events == _events(case, played.entry_point, cell), f"{seen.events} events"
     assert seen.status == (cell.status or seen.status), f"status {seen.status}"
     _check_record(case, cell, played)
+    if case.kinds and seen.kinds:
+        assert seen.kinds == case.kinds, f"kinds {dict(seen.kinds)}"
     if seen.answer is not None:
         for name, expected in case.collects.items():
             found = getattr(seen.answer, name)
@@ -121,8 +137,9 @@ def _check_error(case: Case, cell: Cell, played: Played) -> None:
         assert getattr(error, name) == expected, f"{name} is {getattr(error, name)!r}"
     if isinstance(error, WatchTimeout):
         assert (error.limit, error.limit_seconds) == (cell.limit, case.limits[error.limit]), f"limit {error.limit}"
-        assert error.elapsed >= error.limit_seconds
-        assert error.retryable is (error.limit != "deadline")
+        assert error.elapsed - error.paused >= error.limit_seconds
+    final = recovery.reason in FINAL or (isinstance(error, WatchTimeout) and error.limit == "deadline")
+    assert error.retryable is not final, f"retryable is {error.retryable}"
     if played.entry_point != "collect":
         assert error.partial == played.seen.text, f"partial {error.partial[:99]!r}"
 
