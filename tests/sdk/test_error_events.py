@@ -44,6 +44,20 @@ def each(pieces: Iterator[bytes]) -> tuple[bytes, bool]:
     return came, False
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+def test_a_byte_order_mark_is_left_out(size: int) -> None:
+    """The mark before the first event goes, however it is split; one further on is the answer's own."""
+    body = b"\xef\xbb\xbf" + GOOD + b"\xef\xbb\xbf" + GOOD
+    pieces = (body[at : at + size] for at in range(0, len(body), size))
+    assert b"".join(without_bad_events(pieces)) == GOOD + b"\xef\xbb\xbf" + GOOD
+
+
+@pytest.mark.parametrize("body", [b"", b"\xef", b"\xef\xbb", b"\xefdata: 1\n\n"])
+def test_half_a_byte_order_mark_is_handed_on(body: bytes) -> None:
+    """Bytes that only begin like the mark are the answer's own."""
+    assert b"".join(without_bad_events(body[at : at + 1] for at in range(len(body)))) == body
+
+
 @pytest.mark.parametrize("piece", [GOOD, NULL, DONE, COMMENT, QUOTED, b"", GOOD + NULL + DONE])
 def test_a_good_event_is_handed_on_at_once(piece: bytes) -> None:
     """A good event is handed on before the next read."""
