@@ -32,7 +32,8 @@ class Seen:
     """What a program saw of one call.
 
     * ``text`` and ``events``: what was handed out: events of a stream, blocks of a body, pieces of an SDK; a document
-      counts as one. ``kinds``: how many events of each kind, where llmwatch's own are handed out.
+      counts as one. ``kinds``, ``names``: how many events of each kind and name, where
+      llmwatch's own are handed out.
     * ``status`` and ``body``: of a response. ``answer``: what ``collect`` returned.
     * ``error``: the exception, if any. ``records``: the records of the call.
     """
@@ -40,6 +41,7 @@ class Seen:
     text: str = ""
     events: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
+    names: Counter[str] = field(default_factory=Counter)
     answer: Collected | None = None
     status: int | None = None
     body: bytes = b""
@@ -98,6 +100,7 @@ def _stream(asking: Asking, seen: Seen) -> Iterator[Call]:
                     seen.events += 1
                     seen.text += event.text
                     seen.kinds[event.kind.value] += 1
+                    seen.names[event.event] += 1
 
         yield call
 
@@ -110,6 +113,7 @@ def _collect(asking: Asking, seen: Seen) -> Iterator[Call]:
             answer = client.collect("POST", asking.endpoint, json=asking.body, **asking.options)
             seen.events, seen.text, seen.answer = len(answer.events), answer.text, answer
             seen.kinds.update(event.kind.value for event in answer.events)
+            seen.names.update(event.event for event in answer.events)
 
         yield call
 

@@ -73,7 +73,10 @@ ROWS = (
         does="wall clock set back and forth",
         observe="no effect on any limit",
         apart=_PROCESS,
-        tests=(f"{_END}/test_long_waits.py::test_the_wall_clock_moves_no_limit",),
+        tests=(
+            "tests/watch/test_clock.py::test_now_is_monotonic_and_wall_is_the_wall",
+            f"{_END}/test_long_waits.py::test_the_wall_clock_moves_no_limit",
+        ),
     ),
     Row(
         name="queued-events",
@@ -159,7 +162,7 @@ ROWS = (
         apart="the program's own code is the subject",
         tests=(
             f"{_END}/test_notices.py::test_a_callback_or_sink_that_raises_is_logged",
-            f"{_END}/test_dropped.py::test_a_blocking_sink_stops_neither_limits_nor_other_calls",
+            f"{_END}/test_dropped.py::TestSinks::test_a_blocking_sink_stops_neither_limits_nor_other_calls",
             "tests/safe_recovery/test_hook.py::test_a_hook_that_raises_is_logged_and_the_request_resent",
         ),
     ),

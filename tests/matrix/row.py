@@ -143,8 +143,8 @@ class Case:
     * ``scripts`` are played one a request, the last for all further ones. ``warm`` has a request answered on the same
       connection before the one that counts.
     * ``said`` is the text that the server answers with, where it is not the catalogue's; ``text`` that of a whole
-      answer, where it is another; ``collects`` what ``collect`` puts together, ``kinds`` how many
-      events of each kind it has.
+      answer, where it is another; ``collects`` what ``collect`` puts together, ``kinds`` and ``names`` how many
+      events of each kind and name it has.
     * ``upload`` makes the request so many bytes long; ``longest_gap`` is the least that the record has to show.
     """
 
@@ -159,6 +159,7 @@ class Case:
     text: str | None = None
     collects: Mapping[str, Any] = field(default_factory=dict)
     kinds: Mapping[str, int] = field(default_factory=dict)
+    names: Mapping[str, int] = field(default_factory=dict)
     server: Server = "up"
     warm: bool = False
     upload: int = 0
@@ -171,7 +172,7 @@ class Case:
 class Row:
     """A fault: what the server does, what a user must observe, and the tests that show it.
 
-    ``cases`` are played by this package's own test. ``tests`` names further ones, ``file::function``; a row that no
+    ``cases`` are played by this package's own test. ``tests`` names further ones, as pytest does; a row that no
     script of a server can show has these alone, and ``apart`` says why.
     """
 

@@ -112,6 +112,8 @@ def _check(case: Case, played: Played) -> None:
     _check_record(case, cell, played)
     if case.kinds and seen.kinds:
         assert seen.kinds == case.kinds, f"kinds {dict(seen.kinds)}"
+    if case.names and seen.names:
+        assert seen.names == case.names, f"names {dict(seen.names)}"
     if seen.answer is not None:
         for name, expected in case.collects.items():
             found = getattr(seen.answer, name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 
 from llmwatch.faults import catalogue
@@ -49,11 +50,19 @@ def test_every_test_that_a_row_names_exists() -> None:
     known: dict[str, set[str]] = {}
     for row in ROWS:
         for test in row.tests:
-            file, _, function = test.partition("::")
+            file, _, name = test.partition("::")
             if file not in known:
-                tree = ast.parse((ROOT / file).read_text())
-                known[file] = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
-            assert function in known[file], f"{row.name}: {test}"
+                known[file] = set(_tests_in(ROOT / file))
+            assert name in known[file], f"{row.name}: {test}"
+
+
+def _tests_in(path: Path) -> Iterator[str]:
+    """The tests of a file, those of a class behind its name."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}::{method.name}" for method in node.body if isinstance(method, ast.FunctionDef))
 
 
 def test_the_page_is_up_to_date() -> None:
