@@ -14,6 +14,7 @@ import requests
 from llmwatch import Event, Limits, Retry, RetryNotice
 from llmwatch.engine.answering import ResponseCall
 from llmwatch.engine.call import Call
+from llmwatch.engine.collecting import CollectingCall
 from llmwatch.engine.exchange import exchanges
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings
@@ -245,7 +246,11 @@ class Studio:
         )
         settings = settings or self.settings()
         work = exchanges(sender, settings, options)  # type: ignore[arg-type]
-        call: Call[Event] = (ResponseCall if entry_point is EntryPoint.REQUEST else Call)(work, settings, options)
+        kinds: dict[EntryPoint, type[Call[Event]]] = {
+            EntryPoint.REQUEST: ResponseCall,
+            EntryPoint.COLLECT: CollectingCall,
+        }
+        call = kinds.get(entry_point, Call)(work, settings, options)
         return call, sender
 
     @staticmethod
