@@ -94,11 +94,14 @@ def test_one_damaged_byte_gives_events_or_an_error_of_llmwatch(name: str, damage
 @law
 @given(st.sampled_from(READ), st.integers(0, 2**16), DAMAGES, CUTS)
 def test_no_damaged_byte_makes_a_cut_answer_whole(name: str, length: int, damage: Damage, cuts: list[int]) -> None:
-    """A body that ends before its reason is an error, with any byte of it damaged."""
+    """A body that ends before its reason is an error, with any byte of it damaged.
+
+    The exception: damage in the first event may hide the dialect, and a stream of no dialect ends with its body.
+    """
     stream, whole = STREAMS[name], before_its_end(name)
     body = damage.of(whole[: length % (len(whole) + 1)])
     read = Read(stream, pieces(body, cuts))
-    assert isinstance(read.error, LLMWatchError), body
+    assert isinstance(read.error, LLMWatchError) or read.decoder.dialect == "generic", body
     assert not read.decoder.settled
 
 
@@ -107,7 +110,10 @@ def test_no_damaged_byte_makes_a_cut_answer_whole(name: str, length: int, damage
 def test_a_call_ends_whatever_its_body_is(
     monkeypatch: pytest.MonkeyPatch, name: str, length: int | None, damage: Damage | None, cuts: list[int], stream: bool
 ) -> None:
-    """A call returns, or raises an error of llmwatch; it returns only if the body came to its reason."""
+    """A call returns, or raises an error of llmwatch; it returns only if the body came to its reason.
+
+    The exception is that of the test above.
+    """
     answer, begun = STREAMS[name], before_its_end(name)
     body = answer.body if length is None else begun[: length % (len(begun) + 1)]
     body = body if damage is None else damage.of(body)
@@ -129,5 +135,6 @@ def test_a_call_ends_whatever_its_body_is(
         finally:
             call.close()
             studio.time.end()
-    assert not (returned and length is not None), "an answer without an end was returned"
+    if returned and length is not None:
+        assert Read(answer, [body]).decoder.dialect == "generic", "an answer without an end was returned"
     assert returned or length is not None or damage is not None
