@@ -487,7 +487,10 @@ class _Inbox:
 
 
 class _Thread:
-    """A thread that is an actor once it is started. It is patient: the scenario says whether it must have ended."""
+    """A thread that is an actor once it is started.
+
+    It is patient: the scenario says whether it must have ended.
+    """
 
     def __init__(
         self, *, target: Callable[..., object], args: tuple[object, ...] = (), name: str = "", daemon: bool = True

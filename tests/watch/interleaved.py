@@ -1,7 +1,7 @@
-"""One watched call as actors: a caller, a worker, the supervisor and others, with the laws that hold in every order.
+"""One watched call as actors, with the laws that hold in every order.
 
-The laws: one verdict; nothing after it; no shutdown of a released socket; the caller always woken; the owner closes
-once; no deadlock; no interruption replaced.
+The actors are a caller, a worker, the supervisor and others. The laws: one verdict; nothing after it; no shutdown of a
+released socket; the caller always woken; the owner closes once; no deadlock; no interruption replaced.
 """
 
 from __future__ import annotations
@@ -280,7 +280,9 @@ def _nothing() -> None:
 
 
 def passing(world: World, seconds: float, *calls: Call) -> Callable[[], None]:
-    """What an actor does that lets time pass: ``seconds`` at some moment, then whenever every actor waits.
+    """What an actor does that lets time pass.
+
+    ``seconds`` pass at some moment, and more whenever every actor waits.
     The second ends with the last verdict of ``calls``: what has to come after a verdict needs no time.
     """
 

@@ -1,4 +1,6 @@
-"""Caller, worker and supervisor in every order, up to a bound; and each law seen broken where the code is broken.
+"""Caller, worker and supervisor in every order, up to a bound of preemptions.
+
+Each law is seen broken where the code is broken.
 
 ``python -m tests.watch.test_interleavings 2`` explores every scenario with two preemptions, and prints how many runs
 that takes.
@@ -87,7 +89,7 @@ def a_cancellation_meets_the_end(world: World) -> End:
 
 
 def a_token_is_cancelled_at_the_start(world: World) -> End:
-    """A token is cancelled while the attempt starts: nothing of it is left, whichever step it had reached."""
+    """A token is cancelled while the attempt starts, whichever step it has reached."""
     call, token = Call(world, ("end",), begun=False), CancelToken()
 
     def cancel() -> None:
@@ -189,7 +191,7 @@ def a_worker_fails(world: World) -> End:
 
 
 def a_thread_is_used_again(world: World) -> End:
-    """The second attempt of a client takes the idle thread of the first, or a new one if that leaves just now."""
+    """The second attempt of a client takes the idle thread of the first, which may just leave."""
     watcher, idle = interleaved.supervisor(), Workers()
     first = Call(world, ("end",), watcher=watcher, workers=idle)
     first.opened = _nothing  # type: ignore[method-assign]
@@ -309,7 +311,7 @@ def an_interrupted_cancellation(world: World) -> End:
 
 
 def an_interrupted_cancellation_is_completed(world: World) -> End:
-    """The same where nothing repeats it: the supervisor completes what was begun, whichever line it reached."""
+    """The same where nothing repeats it: the supervisor completes what was begun."""
     call = Call(world, ("text",))
 
     def cancel_once() -> None:
@@ -346,7 +348,7 @@ def look_interrupted(call: Call, *kinds: VerdictKind) -> None:
 
 @dataclass(frozen=True)
 class Bound:
-    """The depth to which a scenario is explored by the suite, and the least number of ends that it must have."""
+    """The depth to which the suite explores a scenario, and the least number of its ends."""
 
     preemptions: int
     interruptions: int = 0
