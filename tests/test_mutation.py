@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutation import PACKAGES, ROOT, modules_of, chosen_tests
+from tests.mutation import PACKAGES, ROOT, chosen_tests, modules_of
 
 
 def test_every_change_has_its_tests() -> None:
