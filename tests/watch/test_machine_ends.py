@@ -215,6 +215,18 @@ def test_a_kill_tells_the_elapsed_and_the_held_time() -> None:
     assert (machine.verdict.elapsed, machine.verdict.paused) == (12.0 + LATE, 2.0)
 
 
+def test_a_hold_that_began_before_a_limit_counts_from_its_beginning() -> None:
+    """A byte in the middle of a hold restarts ``stale``: only the rest of the hold is part of its time."""
+    machine = at(Phase.CONTENT, 0.0, stale=10.0)
+    machine.hold(4.0)
+    machine.seen(Seen.BYTE, 6.0)
+    assert machine.held_until(9.0) == 5.0
+    machine.resume(14.0)
+    assert machine.expire(24.0 + LATE) is Action.KILL
+    assert machine.verdict is not None
+    assert (machine.verdict.elapsed, machine.verdict.paused) == (18.0 + LATE, 8.0)
+
+
 def test_an_attempt_is_killed_once() -> None:
     """After the verdict no limit runs, nothing expires, and what comes is late."""
     machine = at(Phase.CONTENT, 0.0, stale=10.0, total=10.5, deadline_at=11.0)
