@@ -175,6 +175,10 @@ REQUESTS_LEFT, TOKENS_LEFT = "x-ratelimit-remaining-requests", "x-ratelimit-rema
     [
         ({REQUESTS: "1s"}, 1.0),
         ({TOKENS: "20ms"}, 0.02),
+        ({TOKENS: "4000000000ns"}, 4.0),
+        ({TOKENS: "2000us"}, 0.002),
+        ({TOKENS: "3000µs"}, 0.003),
+        ({TOKENS: "1d2h"}, 93_600.0),
         ({"X-RateLimit-Reset-Tokens": "6m0s"}, 360.0),
         ({REQUESTS: "1h2m3.5s"}, 3723.5),
         ({REQUESTS: "8.64s"}, 8.64),
