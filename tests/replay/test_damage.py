@@ -65,6 +65,25 @@ def before_its_end(name: str) -> bytes:
     return read.removesuffix(stream.parts[-1])
 
 
+@dataclass(frozen=True)
+class Cut:
+    """Where a body ends before its reason: at any byte, or ``between`` two of its parts, in good order."""
+
+    place: int
+    between: bool
+
+    def of(self, name: str) -> bytes:
+        """The beginning of the body."""
+        whole, ends = before_its_end(name), [0]
+        for part in STREAMS[name].parts:
+            ends.append(ends[-1] + len(part))
+        ends = [end for end in ends if end <= len(whole)]
+        return whole[: ends[self.place % len(ends)] if self.between else self.place % (len(whole) + 1)]
+
+
+ENDS = st.builds(Cut, st.integers(0, 2**16), st.booleans())
+
+
 class Read:
     """A body, read in these pieces to a clean end."""
 
@@ -102,31 +121,30 @@ def test_one_damaged_byte_gives_events_or_an_error_of_llmwatch(name: str, damage
 
 
 @law
-@given(st.sampled_from(READ), st.integers(0, 2**16), DAMAGES, CUTS)
-def test_no_damaged_byte_makes_a_cut_answer_whole(name: str, length: int, damage: Damage, cuts: list[int]) -> None:
+@given(st.sampled_from(READ), ENDS, DAMAGES, CUTS)
+def test_no_damaged_byte_makes_a_cut_answer_whole(name: str, cut: Cut, damage: Damage, cuts: list[int]) -> None:
     """A body that ends before its reason is an error, with any byte of it damaged.
 
     There are two exceptions. Damage in the first event may hide the dialect, and a stream of no dialect ends with its
     body. And a provider that writes the missing reason as a word has a reason once a byte of the word is another.
     """
-    stream, whole = STREAMS[name], before_its_end(name)
-    body = damage.of(whole[: length % (len(whole) + 1)])
-    read = Read(stream, pieces(body, cuts))
+    body = damage.of(cut.of(name))
+    read = Read(STREAMS[name], pieces(body, cuts))
     assert isinstance(read.error, LLMWatchError) or may_be_whole(read), body
     assert not read.decoder.settled
 
 
 @settings(law, max_examples=100)
-@given(st.sampled_from(READ), st.none() | st.integers(0, 2**16), st.none() | DAMAGES, CUTS, st.booleans())
+@given(st.sampled_from(READ), st.none() | ENDS, st.none() | DAMAGES, CUTS, st.booleans())
 def test_a_call_ends_whatever_its_body_is(
-    monkeypatch: pytest.MonkeyPatch, name: str, length: int | None, damage: Damage | None, cuts: list[int], stream: bool
+    monkeypatch: pytest.MonkeyPatch, name: str, cut: Cut | None, damage: Damage | None, cuts: list[int], stream: bool
 ) -> None:
     """A call returns, or raises an error of llmwatch; it returns only if the body came to its reason.
 
     The exceptions are those of the test above.
     """
-    answer, begun = STREAMS[name], before_its_end(name)
-    body = answer.body if length is None else begun[: length % (len(begun) + 1)]
+    answer = STREAMS[name]
+    body = answer.body if cut is None else cut.of(name)
     body = body if damage is None else damage.of(body)
     reply = Answer(pieces=[data for data in pieces(body, cuts) if data], headers={"content-type": answer.content_type})
     how = EntryPoint.STREAM if stream else EntryPoint.COLLECT
@@ -146,6 +164,6 @@ def test_a_call_ends_whatever_its_body_is(
         finally:
             call.close()
             studio.time.end()
-    if returned and length is not None:
+    if returned and cut is not None:
         assert may_be_whole(Read(answer, [body])), "an answer without an end was returned"
-    assert returned or length is not None or damage is not None
+    assert returned or cut is not None or damage is not None
