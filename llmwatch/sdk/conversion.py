@@ -17,8 +17,11 @@ from llmwatch.errors import LLMWatchError
 from llmwatch.payload import is_streaming
 from llmwatch.records import CallRecord
 from llmwatch.sdk.libraries import Library
+from llmwatch.sdk.network_stream import NetworkStream
+from llmwatch.transport.header_lines import HeaderLines, joined
+from llmwatch.transport.peer import PeerSocket
 
-__all__ = ["EXTENSION", "Watched", "prepare", "respond"]
+__all__ = ["EXTENSION", "Watched", "header_lines", "prepare", "respond"]
 
 EXTENSION = "llmwatch"
 """The name of the response's extension that is a :class:`Watched`."""
@@ -51,27 +54,25 @@ class Watched:
 
 
 def prepare(request: Any, target: str | None = None) -> requests.PreparedRequest:
-    """The same request for an adapter of requests. Method, URL, headers and their order are unchanged.
+    """The same request for an adapter of requests. Method, URL and headers are unchanged.
 
+    Headers of one name are joined, since requests has one value for each. :func:`header_lines` has them apart.
     Only a request for a stream asks for an uncompressed answer. JSON, and any body in memory, becomes bytes, so that it
     can be resent. Any other body (an upload) stays a stream that is read once, while it is sent. A ``target`` that is a
     path replaces the URL's path, so that llmwatch recognises the request by what it asks for.
     """
-    values: dict[str, tuple[str, str]] = {}
-    for raw_name, raw_value in request.headers.raw:
-        # http.client writes headers in latin-1, so this keeps every byte.
-        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        if name.lower() in values:
-            # requests has one value for each name.
-            name, before = values[name.lower()]
-            value = ("; " if name.lower() == "cookie" else ", ").join((before, value))
-        values[name.lower()] = (name, value)
-    headers = CaseInsensitiveDict(values.values())
+    headers = CaseInsensitiveDict(joined(header_lines(request)).values())
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url, prepared.headers = request.method, _url(request.url, target), headers
     prepared.hooks = {"response": []}
     prepared.body = _body(request, prepared.url, headers)
     return prepared
+
+
+def header_lines(request: Any) -> HeaderLines:
+    """The headers of ``request`` as the library writes them, in its order."""
+    # http.client writes headers in latin-1, so this keeps every byte.
+    return tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw)
 
 
 def _url(url: Any, target: str | None) -> str:
@@ -150,6 +151,9 @@ def respond(
         "reason_phrase": _bytes(response.reason or ""),
         EXTENSION: watched,
     }
+    peer = getattr(getattr(raw, "_connection", None), "sock", None)
+    if isinstance(peer, PeerSocket):
+        extensions["network_stream"] = NetworkStream(peer)
 
     def made(pieces: Callable[[], Iterator[bytes]], close: Callable[[], None] = _nothing) -> Any:
         stream = library.stream(pieces, close)

@@ -11,6 +11,7 @@ import re
 from typing import Any
 
 from llmwatch.errors import ConfigError
+from llmwatch.sdk.conversion import header_lines
 from llmwatch.sdk.libraries import Library
 from llmwatch.transport import Overrides
 
@@ -30,7 +31,7 @@ def overrides_of(request: Any, library: Library) -> Overrides:
         server_hostname=_name_in(request.extensions),
         target=_target_in(request, library),
         # A tracer of the library has put its header there. It may have patched http.client as well, for requests' sake.
-        headers_once=True,
+        header_lines=header_lines(request),
     )
 
 

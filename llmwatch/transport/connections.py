@@ -15,7 +15,7 @@ import http.client
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from urllib3.connection import HTTPConnection, HTTPSConnection
@@ -23,6 +23,7 @@ from urllib3.exceptions import ProxyError
 
 from llmwatch.transport import context as contexts
 from llmwatch.transport.context import RequestContext
+from llmwatch.transport.header_lines import HeaderWriter
 from llmwatch.transport.peer import PeerSocket, peer_of
 from llmwatch.transport.sockets import SocketHandle, close_lost_tls, open_socket
 from llmwatch.watch.interfaces import Observer
@@ -222,32 +223,6 @@ def _retargeted(url: str, target: str) -> str:
     return f"{scheme}://{rest.partition('/')[0]}{target}"
 
 
-_ADDED = frozenset({"user-agent", "accept-encoding"})
-"""Headers that urllib3 and http.client add to a request that has none of them."""
-
-
-class _HeadersOnce:
-    """Calls ``put``, which writes a header, once for each of ``headers``, with the value that is there.
-
-    Headers of other names are written as they come, but for those that urllib3 and http.client add by themselves.
-    """
-
-    def __init__(self, put: Callable[..., None], headers: Mapping[str, Any]) -> None:
-        self._put = put
-        self._own = {name.lower(): value for name, value in headers.items()}
-        self._written: set[str] = set()
-
-    def __call__(self, header: str, *values: Any) -> None:
-        name = header.lower()
-        if name in self._own:
-            if name in self._written or values != (self._own[name],):
-                return
-            self._written.add(name)
-        elif name in _ADDED:
-            return
-        self._put(header, *values)
-
-
 class WatchedMixin(HTTPConnection):
     """The additions of both connection classes to urllib3's."""
 
@@ -344,8 +319,10 @@ class WatchedMixin(HTTPConnection):
             kwargs["body"] = _taken(kwargs["body"], context.observer, self.blocksize)
         if context.overrides.target is not None:
             url = _retargeted(url, context.overrides.target)
-        if context.overrides.headers_once:
-            self.putheader = _HeadersOnce(super().putheader, kwargs.get("headers") or {})  # type: ignore[method-assign]
+        lines = context.overrides.header_lines
+        if lines is not None:
+            headers = kwargs.get("headers") or {}
+            self.putheader = HeaderWriter(super().putheader, headers, lines)  # type: ignore[method-assign]
         self._requesting = True
         try:
             super().request(method, url, *args, **kwargs)

@@ -8,7 +8,7 @@ gets plain urllib3.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -18,6 +18,7 @@ import requests
 
 from llmwatch.at_fork import renew_in_child
 from llmwatch.redaction.sent import Asked
+from llmwatch.transport.header_lines import HeaderLines
 from llmwatch.transport.redirects import Trail
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.interfaces import Observer
@@ -35,8 +36,12 @@ class Overrides:
     """The name that TLS asks for, and that the server's certificate must have."""
     target: str | None = None
     """The target in the first line, in place of path and query."""
-    headers_once: bool = False
-    """Whether a header that other code adds on the way is left out if the request has one of that name."""
+    header_lines: HeaderLines | None = None
+    """Names and values of the headers as the library would write them, those of one name apart.
+    A header that other code adds on the way is left out if the request has one of that name.
+    """
+    takes_head: Callable[[bytes], bool] | None = None
+    """Whether the library would take the head of an answer; ``None``: it is not asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

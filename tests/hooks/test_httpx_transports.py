@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import http.server
+import io
 import os
 import re
 import socket
@@ -702,6 +703,71 @@ def test_no_header_is_added(serve: Any, install: Install, library: Any, stream: 
     (_, bare), (encodings, watched), records = _like_bare(serve, install, library, ask)
     assert watched == bare
     assert encodings == ["identity" if stream else None]
+    assert len(records) == 1
+
+
+@libraries
+@pytest.mark.parametrize("stream", [True, False])
+def test_headers_go_out_in_the_order_and_number_of_the_library(
+    serve: Any, install: Install, library: Any, stream: bool
+) -> None:
+    """Repeated headers stay apart, and a host of the caller's own stands first, as the library writes it."""
+
+    def ask(client: Any, server: FaultServer) -> Any:
+        headers = [("X-One", "1"), ("x-two", "2"), ("X-ONE", "3"), ("Host", "own.example"), ("Cookie", "a=1")]
+        client.post(server.chat_url, json={**STREAM, "stream": stream}, headers=[*headers, ("Cookie", "b=2")])
+        left_out = "accept-encoding" if stream else ""
+        return [[pair for pair in one.headers if pair[0].lower() != left_out] for one in server.requests]
+
+    (bare, _), (watched, _), records = _like_bare(serve, install, library, ask)
+    assert watched == bare
+    assert [value for name, value in watched[0] if name.lower() == "x-one"] == ["1", "3"]
+    assert watched[0][0] == ("Host", "own.example")
+    assert len(records) == 1
+
+
+@libraries
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_network_stream_tells_of_the_connection(serve: Any, install: Install, library: Any, stream: bool) -> None:
+    """Addresses are those of the connection; reading beside the body is refused, and harms no answer."""
+
+    def ask(client: Any, server: FaultServer) -> Any:
+        with client.stream("POST", server.chat_url, json={**STREAM, "stream": stream}) as response:
+            below = response.extensions["network_stream"]
+            facts = [below.get_extra_info(name) for name in ("server_addr", "ssl_object", "unknown")]
+            client_host = below.get_extra_info("client_addr")[0]
+            own_socket = below.get_extra_info("socket")
+            if "llmwatch" in response.extensions:
+                for read in (lambda: below.read(1), lambda: below.write(b"x"), lambda: below.start_tls(None)):
+                    with pytest.raises(io.UnsupportedOperation, match=r"iter_bytes\(\)"):
+                        read()
+                below.close()
+            body = re.sub(rb"fault[0-9]+", b"", response.read())
+            assert own_socket.getpeername() == ("127.0.0.1", server.port)
+        return [facts[0] == ("127.0.0.1", server.port), *facts[1:], client_host, body]
+
+    (bare, _), (watched, _), records = _like_bare(serve, install, library, ask)
+    assert watched == bare
+    assert watched[:4] == [True, None, None, "127.0.0.1"]
+    assert len(records) == 1
+
+
+@libraries
+def test_the_network_stream_shows_the_certificate(
+    serve: Any, install: Install, library: Any, server_tls: ssl.SSLContext, bundle: str
+) -> None:
+    """The TLS object has the server's certificate, cipher and version, as a bare one has."""
+    server = serve("healthy", tls=server_tls)
+    seen = []
+    for installed in (False, True):
+        if installed:
+            records = install()
+        with library.Client(verify=ssl.create_default_context(cafile=bundle), timeout=LONG) as client:
+            response = client.post(server.chat_url, json=STREAM)
+            tls = response.extensions["network_stream"].get_extra_info("ssl_object")
+            seen.append((tls.getpeercert(True), tls.version(), tls.cipher(), tls.selected_alpn_protocol()))
+    assert seen[0] == seen[1]
+    assert seen[0][0]
     assert len(records) == 1
 
 
