@@ -25,6 +25,7 @@ from typing import Any
 from llmwatch import at_fork
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
+from llmwatch.hooks.httpx_heads import takes_head
 from llmwatch.hooks.imports import on_import
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
 from llmwatch.hooks.patches import Patches
@@ -58,6 +59,7 @@ class _PoolTransport(AdapterTransport):
     """Sends the model calls of one transport of the library over connections like those of its pool."""
 
     leaves_keys = False
+    takes_head = staticmethod(takes_head)
     trust_advice = (
         "if it is meant to, name its authority's certificate in SSL_CERT_FILE, or pass"
         " verify=ssl.create_default_context(cafile=...) to the client"

@@ -11,7 +11,7 @@ __all__ = ["NetworkStream"]
 
 
 class NetworkStream:
-    """The ``network_stream`` in the extensions of a response: the facts of its connection, and nothing to read.
+    """The ``network_stream`` of a response's extensions: the facts of its connection, and nothing to read.
 
     The library's own stream reads and writes beside the response, and so takes parts of its body. A watched body is
     read by llmwatch's worker.
@@ -21,7 +21,7 @@ class NetworkStream:
         self._peer = peer
 
     def get_extra_info(self, info: str) -> Any:
-        """``client_addr``, ``server_addr``, ``ssl_object`` (of TLS) or ``socket``; ``None`` for anything else.
+        """``client_addr``, ``server_addr``, ``ssl_object`` (TLS alone), ``socket``; else ``None``.
 
         The last two are the informing parts of such an object, without its descriptor. ``is_readable`` is ``None``,
         since whether bytes wait is known to the worker alone. Raises :class:`OSError` for an address if the connection

@@ -64,6 +64,8 @@ class AdapterTransport(BaseTransport):
     """
 
     trust_advice = TRUST_ADVICE
+    takes_head: Callable[[bytes], bool] | None = None
+    """Whether the library would take the head of an answer, where this is asked."""
     leaves_keys = True
     """Whether keys that the library would send on to another origin are left behind at a redirect."""
 
@@ -100,6 +102,7 @@ class AdapterTransport(BaseTransport):
         if overrides.target is None:
             # urllib3 would quote more of it than the library, and a signature may cover it.
             overrides = replace(overrides, target=request.url.raw_path.decode("ascii"))
+        overrides = replace(overrides, takes_head=self.takes_head)
         # A redirect's next request shares this one's extensions. The same request, sent again, is a new call.
         sent, ends_at = request.extensions.pop(_ENDS_AT, (None, None))
         if sent is not None and sent() is request:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BadChunkSize",
+    "BadHead",
     "HeadCut",
     "OtherProtocol",
     "TunnelFailed",
@@ -62,11 +63,14 @@ class _Head:
         """Whether the next line is a header. The line of the status is read as it is."""
         self.ended = False
         """Whether the file ended inside the head. No line is read behind the empty line that ends a head."""
+        self.came = bytearray()
+        """What was read of the head."""
 
     def readline(self, limit: int = -1) -> bytes:
         if self.in_headers:
             return self._headers()
         line: bytes = self._file.readline(limit)
+        self.came += line
         # What cannot become a status line is no part of one.
         self.ended = not line or (not line.endswith(b"\n") and _VERSION.startswith(line[: len(_VERSION)]))
         return line
@@ -76,6 +80,7 @@ class _Head:
         piece = bytearray()
         while self._last is None and len(piece) < _PIECE:
             line: bytes = self._file.readline(_PIECE)
+            self.came += line
             if not line or (self._begins and line in _EMPTY):
                 self._last = line
             else:
@@ -93,6 +98,10 @@ class _Head:
 
 class HeadCut(http.client.RemoteDisconnected):
     """The connection ended inside the head of the response. http.client takes the part for the whole."""
+
+
+class BadHead(http.client.HTTPException):
+    """The head of the response is none that the library which asked would take."""
 
 
 class BadChunkSize(http.client.HTTPException):
@@ -155,6 +164,10 @@ class FinalResponse(http.client.HTTPResponse):
                 self.fp = file
         if head.ended:
             raise HeadCut("The connection ended inside the response's headers.")
+        context = contexts.current()
+        takes_head = None if context is None else context.overrides.takes_head
+        if takes_head is not None and not takes_head(bytes(head.came)):
+            raise BadHead("The library refuses the headers of the response.")
 
     def _read_next_chunk_size(self) -> int:
         file: Any = self.fp

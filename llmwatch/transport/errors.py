@@ -20,7 +20,7 @@ from urllib3 import exceptions as u3
 
 from llmwatch.errors import ConfigError, ConnectFailed, LLMWatchError, ProviderError, StreamCut
 from llmwatch.redaction import redact
-from llmwatch.transport.connections import BadChunkSize, HeadCut, OtherProtocol, TunnelFailed
+from llmwatch.transport.connections import BadChunkSize, BadHead, HeadCut, OtherProtocol, TunnelFailed
 
 try:
     import resource
@@ -369,6 +369,7 @@ _CONNECTION = (
 # What came cannot be read as HTTP/1.1. An answer that broke off is none of these.
 _NOT_HTTP = (
     BadChunkSize,
+    BadHead,
     http.client.BadStatusLine,
     http.client.LineTooLong,
     http.client.UnknownProtocol,

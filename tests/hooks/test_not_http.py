@@ -15,11 +15,14 @@ import urllib3
 import llmwatch
 from llmwatch import Limits, StreamCut
 from llmwatch.faults import Context, FaultServer, Script, steps
+from llmwatch.hooks.httpx_heads import takes_head
+from llmwatch.records import CallRecord
 from tests.hooks.bare_calls import CHAT, HEADERS, STREAM, posted
 from tests.sdk.times import LONG
 
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
 CHUNKED = SSE + b"Transfer-Encoding: chunked\r\n\r\n"
+WHOLE = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
 ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
 
 ANSWERS = {
@@ -100,3 +103,43 @@ def test_a_call_is_sent_once_and_the_error_is_the_librarys(how: str, answer: byt
     assert isinstance(watched, StreamCut)
     assert not watched.retryable
     assert isinstance(watched, type(bare))
+
+
+HEADS = {
+    "a blank before the colon": b"X-Sp : v\r\n",
+    "no colon": b"X-Nothing\r\n",
+    "no colon, and more behind": b"X-Nothing\r\nX-More: 1\r\n",
+    "a zero in a value": b"X-Zero: a\x00b\r\n",
+    "a folded first line": b" folded: 1\r\n",
+    "a length that is no number": b"Content-Length: many\r\n",
+    "an unknown coding": b"Transfer-Encoding: braided\r\n",
+    "a folded line": b"X-Fold: a\r\n b\r\n",
+    "bytes above 127": b"X-High: \xff\xfe\r\n",
+}
+"""The first headers of answers that end with their connection. The last two are HTTP."""
+
+
+@pytest.mark.parametrize("body", [STREAM, CHAT], ids=["stream", "plain"])
+@pytest.mark.parametrize("lines", HEADS.values(), ids=HEADS)
+@pytest.mark.parametrize("how", ["httpx", "httpx2"])
+def test_a_head_has_the_same_verdict_as_bare(how: str, lines: bytes, body: Any) -> None:
+    """What the library's parser refuses is refused, with its class of error; what it takes is taken."""
+    head = b"HTTP/1.1 200 OK\r\n" + lines + b"Content-Type: text/event-stream\r\n\r\n"
+    with FaultServer(_garbage(head + WHOLE)) as server:
+        url = server.url + "/v1/chat/completions"
+        bare = _raised(CALLS[how], url, body)
+        records: list[CallRecord] = []
+        llmwatch.install(limits=Limits.single(LONG), sinks=[records.append])
+        watched = _raised(CALLS[how], url, body)
+        assert len(server.requests) == 2
+    assert len(records) == 1
+    assert (bare is None) is (watched is None)
+    assert bare is None or isinstance(watched, type(bare))
+    assert (bare is None) is (lines in (HEADS["a folded line"], HEADS["bytes above 127"]))
+
+
+def test_an_answer_behind_interim_ones_is_taken() -> None:
+    """The parser gets them all, and the answer is the last."""
+    interim = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: </a>\r\n\r\n"
+    assert takes_head(interim + b"HTTP/1.1 200 OK\r\nX-A: 1\r\n\r\n")
+    assert not takes_head(interim + b"HTTP/1.1 200 OK\r\nX-A : 1\r\n\r\n")
