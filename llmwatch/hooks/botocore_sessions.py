@@ -13,8 +13,7 @@ first content is an error that botocore resends (:mod:`llmwatch.hooks.botocore_e
 in which botocore does so, makes one call of its requests, with one record; ``deadline`` counts over all of them, but
 does not cut botocore's waits between them short.
 
-**The lock** protects the hook's settings, patches and adapters, and is a leaf: no import is made under it. A call reads
-the settings without it.
+The hook's lock (:mod:`llmwatch.hooks.hook`) protects its adapters, too.
 """
 
 from __future__ import annotations
@@ -23,8 +22,6 @@ import copy
 import functools
 import re
 import sys
-import threading
-import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from types import ModuleType
@@ -33,16 +30,14 @@ from typing import Any
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from llmwatch import at_fork
 from llmwatch.engine.library_loop import LibraryLoop
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.engine.timeouts import Timeouts, of_requests
 from llmwatch.errors import LLMWatchError
 from llmwatch.hooks.botocore_errors import as_sent, as_streamed
-from llmwatch.hooks.imports import on_import
+from llmwatch.hooks.hook import Hook, Makers
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
-from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import stands_in
 from llmwatch.interruption import is_interruption
 from llmwatch.payload import is_model_call
@@ -139,65 +134,17 @@ class _SessionAdapter(WatchedAdapter):
         return response
 
 
-class BotocoreHook:
+class BotocoreHook(Hook):
     """Watches every session of botocore, existing or future, once the program has imported it."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # see the module's docstring
-        self._settings: Settings | None = None
-        self._patches: dict[str, Patches] = {}  # by module
-        self._leave: list[Callable[[], None]] = []
-        self._waiting = False
-        self._made: weakref.WeakSet[_SessionAdapter] = weakref.WeakSet()
-        at_fork.follow(self)
+        super().__init__(_MODULE, _LOOP_MODULE)
 
-    def after_fork(self) -> None:
-        """In a forked child: a thread of the parent may have held the lock."""
-        self._lock = threading.RLock()
-
-    def watch(self, settings: Settings) -> None:
-        """Watch with ``settings``, from the next call on. Imports nothing."""
-        with self._lock:
-            self._settings = settings
-            self._apply()
-            waits, self._waiting = self._waiting, True
-        if not waits:
-            # Without the lock: the importing thread takes it while it holds the lock of its import.
-            self._leave = [on_import(name, self._loaded) for name in (_MODULE, _LOOP_MODULE)]
-
-    def unwatch(self) -> None:
-        """Put back what is still llmwatch's, and close idle connections. Calls in progress stay watched."""
-        with self._lock:
-            self._settings = None
-            self._undo()
-            finders, self._leave, self._waiting = self._leave, [], False
-            made = list(self._made)
-        for leave_finder in finders:
-            leave_finder()
-        for adapter in made:
-            adapter.close()
-
-    # Loops, which may not stand in the block of the lock themselves: Python 3.13 takes signals at their jumps.
-
-    def _apply(self) -> None:
-        for patches in self._patches.values():
-            patches.apply()
-
-    def _undo(self) -> None:
-        for patches in self._patches.values():
-            patches.undo()
-
-    def _loaded(self, module: ModuleType) -> None:
-        makers: dict[tuple[type[Any], str], Callable[[Any], Any]]
-        if module.__name__ == _MODULE:
-            owner = module.URLLib3Session
-            makers = {(owner, "send"): self._sending, (owner, "close"): self._closing}
-        else:
-            makers = {(module.Endpoint, "make_request"): self._making_request}
-        with self._lock:
-            patches = self._patches.setdefault(module.__name__, Patches(makers))
-            if self._settings is not None:
-                patches.apply()
+    def _makers(self, module: ModuleType) -> Makers:
+        if module.__name__ == _LOOP_MODULE:
+            return {(module.Endpoint, "make_request"): self._making_request}
+        owner = module.URLLib3Session
+        return {(owner, "send"): self._sending, (owner, "close"): self._closing}
 
     def _sending(self, original: Any) -> Any:
         own = not stands_in(original, _MODULE)

@@ -5,8 +5,7 @@ that is made from the settings of that one transport's pool. Every other request
 Where other code wrapped the function first, a call is watched beneath its wrapper
 (:mod:`llmwatch.hooks.wrapped_calls`).
 
-**The lock** protects one hook's settings, patches and transports, and is a leaf: no import is made under it. A call
-reads the settings without it.
+The hook's lock (:mod:`llmwatch.hooks.hook`) protects its transports, too.
 """
 
 from __future__ import annotations
@@ -15,20 +14,15 @@ import functools
 import os
 import re
 import sys
-import threading
-import weakref
-from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
-from llmwatch import at_fork
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
+from llmwatch.hooks.hook import Hook, Makers
 from llmwatch.hooks.httpx_heads import takes_head
-from llmwatch.hooks.imports import on_import
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
-from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, check_pool, is_core_pool, read_pool, stands_in
 from llmwatch.hooks.wrapped_calls import PoolFunctions, call_wrapper, note_arrival
 from llmwatch.interruption import is_interruption
@@ -86,61 +80,25 @@ def _with_keepalive(settings: Settings, seconds: float | None) -> Settings:
     return replace(settings, keepalive=seconds)
 
 
-class HttpxHook:
+class HttpxHook(Hook):
     """Watches every synchronous client of the library ``name``, existing or future, once it is imported."""
 
     def __init__(self, name: str) -> None:
+        super().__init__(name)
         self._name = name
-        self._lock = threading.RLock()  # see the module's docstring
-        self._settings: Settings | None = None
-        self._patches: Patches | None = None
-        self._leave: Callable[[], None] | None = None
-        self._made: weakref.WeakSet[_PoolTransport] = weakref.WeakSet()
         self._functions = PoolFunctions()
-        at_fork.follow(self)
 
-    def after_fork(self) -> None:
-        """In a forked child: a thread of the parent may have held the lock."""
-        self._lock = threading.RLock()
+    def _undo(self) -> None:
+        super()._undo()
+        self._functions.detach()
 
-    def watch(self, settings: Settings) -> None:
-        """Watch with ``settings``, from the next call on. Imports nothing."""
-        with self._lock:
-            self._settings = settings
-            if self._patches is not None:
-                self._patches.apply()
-                return
-            waits = self._leave is not None
-        if not waits:
-            # Without the lock: the importing thread takes it while it holds the lock of its import.
-            self._leave = on_import(self._name, self._loaded)
-
-    def unwatch(self) -> None:
-        """Put back what is still llmwatch's, and close idle connections. Calls in progress stay watched."""
-        with self._lock:
-            self._settings = None
-            if self._patches is not None:
-                self._patches.undo()
-            self._functions.detach()
-            leave, self._leave = self._leave, None
-            made = list(self._made)
-        if leave is not None:
-            leave()
-        for transport in made:
-            transport.close()
-
-    def _loaded(self, module: ModuleType) -> None:
+    def _makers(self, module: ModuleType) -> Makers:
         owner = module.HTTPTransport
-        makers: dict[tuple[type[Any], str], Callable[[Any], Any]] = {
+        return {
             (owner, "handle_request"): self._handle_request,
             (owner, "close"): self._closing,
             (owner, "__exit__"): self._closing,
         }
-        with self._lock:
-            if self._patches is None:
-                self._patches = Patches(makers)
-            if self._settings is not None:
-                self._patches.apply()
 
     def _handle_request(self, original: Any) -> Any:
         # What other code has put there may hold spans or answer by itself: it gets every call.

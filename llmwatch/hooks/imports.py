@@ -21,7 +21,7 @@ from typing import Any
 from llmwatch.interruption import is_interruption
 from llmwatch.records.log import say
 
-__all__ = ["on_import"]
+__all__ = ["FirstImport", "on_import"]
 
 Loaded = Callable[[ModuleType], object]
 
@@ -32,13 +32,9 @@ def on_import(name: str, loaded: Loaded) -> Callable[[], None]:
     ``loaded`` runs in the importing thread, before the import statement returns. What it raises is logged once, unless
     it ends the process (Ctrl-C). Returns a function that takes the finder back; it does nothing where the module came.
     """
-    module = _imported(name)
-    if module is not None:
-        _tell(loaded, module)
-        return _nothing
-    finder = _Finder(name, loaded)
-    sys.meta_path.insert(0, finder)
-    return finder.leave
+    first = FirstImport(name, loaded)
+    first.begin()
+    return first.leave
 
 
 def _imported(name: str) -> ModuleType | None:
@@ -54,10 +50,6 @@ def _imported(name: str) -> ModuleType | None:
     return module
 
 
-def _nothing() -> None:
-    """There is no finder to take back."""
-
-
 def _tell(loaded: Loaded, module: ModuleType) -> None:
     try:
         loaded(module)
@@ -67,10 +59,11 @@ def _tell(loaded: Loaded, module: ModuleType) -> None:
         say(logging.WARNING, "llmwatch: %s is not watched: %s", module.__name__, error)
 
 
-class _Finder:
-    """The finder of one module. Python's lock on the module keeps two threads from executing it at once.
+class FirstImport:
+    """The finder of the module ``name``. Python's lock on the module keeps two threads from executing it at once.
 
     A finder behind this one may ask all finders again, in the same thread; that nested search passes this one by.
+    :meth:`begin` and :meth:`leave` may be called in any order, by any thread, and again after a signal broke them off.
     """
 
     def __init__(self, name: str, loaded: Loaded) -> None:
@@ -78,6 +71,29 @@ class _Finder:
         self._loaded = loaded
         self._searching: set[int] = set()  # the threads inside find_spec
         self._left = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the module came, or the finder was taken back."""
+        return self._left
+
+    def begin(self) -> None:
+        """Wait for the module, unless it is imported already, or the finder was taken back."""
+        module = _imported(self._name)
+        if module is None:
+            if self not in sys.meta_path:
+                sys.meta_path.insert(0, self)
+            if self._left:
+                self.leave()
+            # Another thread may have begun its import before the finder stood there.
+            module = _imported(self._name)
+        if module is not None:
+            self._tell(module)
+
+    def _tell(self, module: ModuleType) -> None:
+        if not self._left:
+            self.leave()
+            _tell(self._loaded, module)
 
     def leave(self) -> None:
         """Leave ``sys.meta_path``. A loader that was found before tells nothing."""
@@ -129,8 +145,7 @@ class _Finder:
                 with suppress(AttributeError):
                     del loader.exec_module
             execute(module)
-            if module.__name__ == self._name and not self._left:
-                self.leave()
-                _tell(self._loaded, module)
+            if module.__name__ == self._name:
+                self._tell(module)
 
         loader.exec_module = exec_module

@@ -12,16 +12,14 @@ Left alone, because llmwatch cannot send the request again or would change what 
 or text, chunked bodies, managers with pools of another kind (SOCKS, HTTP/2, subclasses that make their own), and a
 ``HTTPConnectionPool`` that is used without a manager: nothing there tells a program's call from one of requests.
 
-**The lock** protects the settings, the patches and what was made for a manager, and is a leaf. A call reads the
-settings without it.
+The hook's lock (:mod:`llmwatch.hooks.hook`) protects what was made for a manager, too.
 """
 
 from __future__ import annotations
 
 import functools
-import threading
-import weakref
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import requests
@@ -32,13 +30,12 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.poolmanager import pool_classes_by_scheme
 from urllib3.util import Timeout, Url, parse_url
 
-from llmwatch import at_fork
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.errors import LLMWatchError
+from llmwatch.hooks.hook import Hook, Makers
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
-from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import answers_by_itself
 from llmwatch.hooks.urllib_errors import as_urllib3
 from llmwatch.interruption import is_interruption
@@ -176,34 +173,14 @@ class _WatchedCall:
         return self._base.url + url if url.startswith("/") else url
 
 
-class Urllib3Hook:
+class Urllib3Hook(Hook):
     """Watches every ``PoolManager`` and ``ProxyManager``, existing or future."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # see the module's docstring
-        self._settings: Settings | None = None
-        self._patches = Patches({(PoolManager, "urlopen"): self._urlopen, (PoolManager, "clear"): self._clear})
-        self._made: weakref.WeakSet[_ManagerAdapter] = weakref.WeakSet()
-        at_fork.follow(self)
+        super().__init__(PoolManager.__module__)
 
-    def after_fork(self) -> None:
-        """In a forked child: a thread of the parent may have held the lock."""
-        self._lock = threading.RLock()
-
-    def watch(self, settings: Settings) -> None:
-        """Watch with ``settings``, from the next call on."""
-        with self._lock:
-            self._settings = settings
-            self._patches.apply()
-
-    def unwatch(self) -> None:
-        """Put back what is still llmwatch's, and close idle connections. Calls in progress stay watched."""
-        with self._lock:
-            self._settings = None
-            self._patches.undo()
-            made = list(self._made)
-        for adapter in made:
-            adapter.close()
+    def _makers(self, module: ModuleType) -> Makers:
+        return {(PoolManager, "urlopen"): self._urlopen, (PoolManager, "clear"): self._clear}
 
     def _urlopen(self, original: Any) -> Any:
         @functools.wraps(original)

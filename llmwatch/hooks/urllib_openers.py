@@ -9,8 +9,6 @@ worker. Nothing is kept between calls: ``urllib.request`` asks the server to clo
 
 Left alone are bodies other than bytes, handlers with connections of their own, a proxy that is reached by TLS, and
 handlers with a debug level, which print what http.client sends.
-
-**The lock** protects the settings and the patches, and is a leaf. A call reads the settings without it.
 """
 
 from __future__ import annotations
@@ -19,21 +17,20 @@ import functools
 import http.client
 import re
 import socket
-import threading
 import urllib.request
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from llmwatch import at_fork
 from llmwatch.engine.request import CallRequest
 from llmwatch.engine.settings import Settings
 from llmwatch.engine.timeouts import of_requests
 from llmwatch.errors import LLMWatchError
+from llmwatch.hooks.hook import Hook, Makers
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave, leave_unread
-from llmwatch.hooks.patches import Patches
 from llmwatch.hooks.pool_settings import PoolAdapter, PoolSettings, answers_by_itself
 from llmwatch.hooks.urllib_errors import as_urllib
 from llmwatch.interruption import is_interruption
@@ -108,30 +105,14 @@ class _Route:
     settings: PoolSettings
 
 
-class UrllibHook:
+class UrllibHook(Hook):
     """Watches every opener of ``urllib.request``, existing or future."""
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()  # see the module's docstring
-        self._settings: Settings | None = None
-        self._patches = Patches({(urllib.request.AbstractHTTPHandler, "do_open"): self._do_open})
-        at_fork.follow(self)
+        super().__init__(urllib.request.__name__)
 
-    def after_fork(self) -> None:
-        """In a forked child: a thread of the parent may have held the lock."""
-        self._lock = threading.RLock()
-
-    def watch(self, settings: Settings) -> None:
-        """Watch with ``settings``, from the next call on."""
-        with self._lock:
-            self._settings = settings
-            self._patches.apply()
-
-    def unwatch(self) -> None:
-        """Put back what is still llmwatch's. Calls in progress stay watched."""
-        with self._lock:
-            self._settings = None
-            self._patches.undo()
+    def _makers(self, module: ModuleType) -> Makers:
+        return {(urllib.request.AbstractHTTPHandler, "do_open"): self._do_open}
 
     def _do_open(self, original: Any) -> Any:
         @functools.wraps(original)

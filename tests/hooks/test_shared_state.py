@@ -115,10 +115,11 @@ def test_a_forked_child_watches_with_connections_of_its_own(
 def test_installing_loads_no_module_and_starts_no_thread() -> None:
     """In a script without httpx, ``install`` and ``uninstall`` load nothing more."""
     program = (
-        "import sys, threading, llmwatch\n"
+        "import sys, threading\n"
+        "from llmwatch import install, uninstall\n"
         "before = set(sys.modules)\n"
-        "llmwatch.install()\n"
-        "llmwatch.uninstall()\n"
+        "install()\n"
+        "uninstall()\n"
         "print(sorted(set(sys.modules) - before), threading.active_count())"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
