@@ -428,6 +428,9 @@ class StreamedResponse(HTTPResponse):
 
     def stream(self, amt: int | None = _CHUNK, decode_content: bool | None = None) -> Generator[bytes]:
         """The body in pieces of at most ``amt`` bytes, each as soon as it is there."""
+        if self.chunked and decode_content is None:
+            # So does urllib3's own, whatever the response was told about decoding.
+            decode_content = False
         fed = self._fp is self._reader
         read = self.read1 if fed and (self._promptly or amt is None) else self.read
         # A body gives nothing behind its end, however it was read before. Not every file is closed at its end.

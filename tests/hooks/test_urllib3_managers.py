@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import gzip
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -18,7 +19,7 @@ from urllib3.poolmanager import PoolManager, ProxyManager
 
 import llmwatch
 from llmwatch import CallRecord, Limits, Retry
-from llmwatch.faults import ProxyServer, blackhole, refused_port
+from llmwatch.faults import Context, FaultServer, ProxyServer, Script, blackhole, refused_port, steps
 from llmwatch.hooks.left_alone import counts
 from tests.hooks.bare_calls import STREAM
 from tests.sdk.times import LIMIT, LONG, SOON
@@ -394,3 +395,43 @@ def test_managers_that_are_made_and_dropped_leave_nothing(serve: Any, install: I
         server.wait_for_closed(50)
     finally:
         gc.enable()
+
+
+_BODY = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
+
+
+def _packed(framing: str) -> Script:
+    """A stream that is compressed although nobody asked for it."""
+    packed = gzip.compress(_BODY, mtime=0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
+    if framing == "chunked":
+        answer = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(packed), packed)
+    else:
+        answer = head + b"Content-Length: %d\r\n\r\n" % len(packed) + packed
+
+    def play(context: Context) -> Iterator[steps.Step]:
+        return iter([steps.Send(answer), steps.Close()])
+
+    return Script(name="packed", description="a compressed stream", play=play)
+
+
+@pytest.mark.parametrize("decode", [None, True, False])
+@pytest.mark.parametrize("framing", ["chunked", "length"])
+@pytest.mark.parametrize("of", [True, False], ids=["decoding", "raw"])
+def test_a_compressed_stream_is_decoded_where_urllib3_decodes_it(framing: str, decode: bool | None, of: bool) -> None:
+    """urllib3 hands out the chunks of a chunked body as they came, unless the reader says otherwise."""
+
+    def read(url: str) -> tuple[bytes, bytes]:
+        with urllib3.PoolManager(timeout=LONG) as manager:
+            made = [
+                manager.request("POST", url, json=STREAM, preload_content=False, decode_content=of) for _ in range(2)
+            ]
+            pieces = b"".join(made[0].stream(decode_content=decode))
+            return pieces, made[1].read(decode_content=decode)
+
+    with FaultServer(_packed(framing)) as server:
+        bare = read(server.chat_url)
+        records: list[CallRecord] = []
+        llmwatch.install(limits=Limits.single(LONG), sinks=[records.append])
+        assert read(server.chat_url) == bare
+    assert len(records) == 2
