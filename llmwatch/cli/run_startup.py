@@ -14,6 +14,7 @@ from llmwatch.cli.run_summary import Summary, standard_error
 from llmwatch.hooks import install
 from llmwatch.hooks.async_calls import notice_async_calls
 from llmwatch.hooks.left_alone import tell_with
+from llmwatch.hooks.own_connections import notice_own_connections
 
 __all__ = ["start"]
 
@@ -41,6 +42,7 @@ def start(message: Mapping[str, Any], *, child: bool) -> None:
         atexit.register(summary.write)
         install(sinks=(summary,))
         notice_async_calls()
+        notice_own_connections()
     except ConfigError as error:
         if child:
             raise

@@ -1,4 +1,4 @@
-"""What every hook has in common: settings that change, patches that come with an import, and connections to close.
+"""The base of every hook: its settings, patches that come with an import, connections to close.
 
 **The lock** protects a hook's settings, patches and connections, and is a leaf: no import is made under it. A call
 reads the settings without it.
@@ -25,7 +25,7 @@ Makers = dict[tuple[type[Any], str], Callable[[Any], Any]]
 
 
 class Hook:
-    """Watches every client of one library, existing or future, once the program has imported its ``modules``.
+    """Watches every client of one library, existing or future, once its ``modules`` are imported.
 
     A module that is imported anew after it was taken out of ``sys.modules`` has classes of its own: they are patched by
     the next :meth:`watch`.

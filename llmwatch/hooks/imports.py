@@ -60,10 +60,11 @@ def _tell(loaded: Loaded, module: ModuleType) -> None:
 
 
 class FirstImport:
-    """The finder of the module ``name``. Python's lock on the module keeps two threads from executing it at once.
+    """The finder of the module ``name``.
 
-    A finder behind this one may ask all finders again, in the same thread; that nested search passes this one by.
-    :meth:`begin` and :meth:`leave` may be called in any order, by any thread, and again after a signal broke them off.
+    Python's lock on the module keeps two threads from executing it at once. A finder behind this one may ask all
+    finders again, in the same thread; that nested search passes this one by. :meth:`begin` and :meth:`leave` may be
+    called in any order, by any thread, and again after a signal broke them off.
     """
 
     def __init__(self, name: str, loaded: Loaded) -> None:

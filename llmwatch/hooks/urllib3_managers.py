@@ -45,7 +45,7 @@ from llmwatch.transport import context as contexts
 from llmwatch.transport.adapter import SOCKET_OPTIONS, WatchedAdapter
 from llmwatch.transport.pools import POOL_CLASSES
 
-__all__ = ["Urllib3Hook"]
+__all__ = ["Urllib3Hook", "is_urllib3_model_call"]
 
 _NAME = "urllib3"
 
@@ -300,13 +300,19 @@ def _is_model_call(method: str, url: str, kw: Mapping[str, Any]) -> bool:
         else:
             leave_unread(_NAME, method, url)
         return False
-    encoded = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
-    if may_be_model_call(method, url, encoded) and kw.keys() <= _KEYWORDS:
-        call = CallRequest.of(_prepared(method, url, kw.get("headers") or {}, body))
-        if call.url.lower().startswith(("http://", "https://")) and is_model_call(call.method, call.url, call.body):
-            return True
+    if kw.keys() <= _KEYWORDS and is_urllib3_model_call(method, url, kw.get("headers") or {}, body):
+        return True
     count_other(_NAME)
     return False
+
+
+def is_urllib3_model_call(method: str, url: str, headers: Mapping[str, Any], body: bytes | str) -> bool:
+    """Whether a request of urllib3 to the whole ``url`` is a model call."""
+    encoded = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+    if not may_be_model_call(method, url, encoded):
+        return False
+    call = CallRequest.of(_prepared(method, url, headers, body))
+    return call.url.lower().startswith(("http://", "https://")) and is_model_call(call.method, call.url, call.body)
 
 
 def _prepared(method: str, url: str, headers: Mapping[str, Any], body: bytes | str) -> requests.PreparedRequest:

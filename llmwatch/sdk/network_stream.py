@@ -11,7 +11,7 @@ __all__ = ["NetworkStream"]
 
 
 class NetworkStream:
-    """The ``network_stream`` of a response's extensions: the facts of its connection, and nothing to read.
+    """The ``network_stream`` of a response: the facts of its connection, and nothing to read.
 
     The library's own stream reads and writes beside the response, and so takes parts of its body. A watched body is
     read by llmwatch's worker.

@@ -175,3 +175,30 @@ def test_a_file_that_cannot_be_written_runs_no_script(tmp_path: Path, words: Any
     ended = run("run", *given, *([script] if len(words) > 1 else []))
     assert (ended.code, ended.out) == (2, "")
     assert says in " ".join(ended.err.split())
+
+
+CUSTOM = f"""
+import sys, httpx, urllib3
+class Sending(httpx.BaseTransport):
+    def handle_request(self, request):
+        with urllib3.HTTPConnectionPool(request.url.host, request.url.port) as pool:
+            sent = pool.urlopen("POST", "/v1/chat/completions", request.read(), dict(request.headers))
+            return httpx.Response(sent.status, content=sent.data)
+with httpx.Client(transport=Sending()) as client:
+    print(client.post(sys.argv[1], json={BODY}).status_code)
+"""
+
+
+def test_connections_of_the_scripts_own_are_named_and_counted(tmp_path: Path) -> None:
+    """A transport of another kind, and the pool without a manager to which it sends."""
+    with FaultServer("healthy") as server:
+        ended = run("run", written(tmp_path, CUSTOM), server.chat_url)
+        assert len(server.requests) == 1
+    assert (ended.code, ended.out) == (0, "200\n")
+    transport, pool, *summary = ended.err.splitlines()
+    assert transport.startswith("llmwatch: a model call through httpx is not watched: a custom transport. ")
+    assert pool.startswith("llmwatch: a model call through urllib3 is not watched: a pool without a manager. ")
+    assert summary == [
+        "llmwatch: httpx: no call watched; 1 left alone (a custom transport)",
+        "llmwatch: urllib3: no call watched; 1 left alone (a pool without a manager)",
+    ]

@@ -1,4 +1,4 @@
-"""What hooks have in common: modules that come late, anew or never, and calls that a signal breaks off."""
+"""What hooks have in common: modules that come late or anew, and calls that a signal breaks off."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_an_import_beside_the_wait_is_told(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_what_was_made_is_closed_with_the_watch() -> None:
-    """Connections that calls of the library have used are closed, and patches undone, in this order or another."""
+    """Connections that calls of the library have used are closed."""
     hook, made = _Hook(), _Connections()
     hook._made.add(made)
     hook.watch(SETTINGS)

@@ -401,7 +401,7 @@ _BODY = b'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":
 
 
 def _packed(framing: str) -> Script:
-    """A stream that is compressed although nobody asked for it."""
+    """A stream that is compressed although the request did not ask for it."""
     packed = gzip.compress(_BODY, mtime=0)
     head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n"
     if framing == "chunked":
