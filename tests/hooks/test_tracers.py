@@ -176,7 +176,7 @@ def test_ours_alone_after_theirs_is_taken_back(serve: Any, tracing: Tracing, nam
 def test_a_tracer_beneath_ours_does_not_take_itself_back(serve: Any, tracing: Tracing, name: str) -> None:
     """Spans go on after ``uninstrument``: OpenTelemetry unwraps only what lies on top. Ours works on.
 
-    The fact is the tracer's (0.66b2) and the same beneath any other wrapper.
+    The fact is the tracer's (0.66b1) and the same beneath any other wrapper.
     """
     tracing.take("theirs, ours, undo theirs")
     server = serve("silent", "healthy")
