@@ -141,6 +141,8 @@ class PoolAdapter(WatchedAdapter):
     within its ``connect``.
     """
 
+    for_requests = False
+
     def __init__(self, settings: PoolSettings) -> None:
         self._pool_settings = settings
         super().__init__(verifies_proxies=True)

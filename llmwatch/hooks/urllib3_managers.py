@@ -80,6 +80,8 @@ _TRUST_ADVICE = "if it is meant to, name its authority's certificate in ca_certs
 class _ManagerAdapter(WatchedAdapter):
     """An adapter with the pools of a manager, watched. It keeps no reference to the manager."""
 
+    for_requests = False
+
     def __init__(self, manager: PoolManager, given: Settings) -> None:
         self.given = given
         self._like = manager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import ssl
 from typing import Any
 
@@ -24,6 +26,9 @@ from llmwatch.watch.workers import Workers
 __all__ = ["REQUEST_ID_HEADERS", "SOCKET_OPTIONS", "WatchedAdapter", "request_id_of"]
 
 # Threads share a client, and a pool that overflows closes good connections.
+_SEND = inspect.unwrap(HTTPAdapter.send)
+"""requests' own function, without wrappers."""
+
 _POOL_SIZE = 100
 
 SOCKET_OPTIONS = (*HTTPConnection.default_socket_options, *KEEPALIVE_OPTIONS)
@@ -47,6 +52,10 @@ class WatchedAdapter(HTTPAdapter):
     """
 
     verifies_proxies = False
+    for_requests = True
+    """Whether other code's wrappers of requests' adapters belong to its calls: mocks, tracers.
+    Not so for a call of another library, which would not come there.
+    """
 
     def __init__(self, *, verifies_proxies: bool = False) -> None:
         self.verifies_proxies = verifies_proxies
@@ -163,7 +172,8 @@ class WatchedAdapter(HTTPAdapter):
         context = contexts.current()
         if context is not None:
             context.asked.append((request.url or "", request.headers))
-        response = super().send(request, *args, **kwargs)
+        send = super().send if self.for_requests else functools.partial(_SEND, self)
+        response: requests.Response = send(request, *args, **kwargs)
         if context is not None:
             try:
                 # This may not be the answer yet: a hook or a redirect may send another request.

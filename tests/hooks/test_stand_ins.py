@@ -1,22 +1,27 @@
-"""respx, a stand-in for the network, beside ``install()`` in both orders."""
+"""Stand-ins for the network (respx, responses) beside ``install()``."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import httpx
 import pytest
+import requests
+import responses
 import respx
 
 import llmwatch
 from llmwatch import CallRecord, Limits
 from tests.hooks.test_httpx_transports import CHAT, STREAM
+from tests.hooks.test_not_http import CALLS
 from tests.sdk.times import LONG
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
 URL = "https://provider.test/v1/chat/completions"
 
+of_another_library = pytest.mark.parametrize("how", [name for name in CALLS if name != "requests"])
 in_each_way = pytest.mark.parametrize("using", ["httpx", "httpcore"])
 in_both_orders = pytest.mark.parametrize("first", ["theirs", "ours"])
 
@@ -98,3 +103,37 @@ def test_calls_are_watched_after_the_mock(serve: Any, using: str, first: str) ->
     assert [record.outcome for record in records] == ["done"]
     llmwatch.uninstall()
     assert vars(httpx.HTTPTransport)["handle_request"] is original
+
+
+@of_another_library
+def test_a_stand_in_for_requests_leaves_other_libraries_alone(serve: Any, how: str) -> None:
+    """``responses`` replaces a function of requests, by which a watched call of another library is sent."""
+    records = _installed()
+    server = serve("healthy")
+    with responses.RequestsMock(assert_all_requests_are_fired=False):
+        CALLS[how](server.chat_url, STREAM)
+    assert len(server.requests) == 1
+    assert len(records) == 1
+
+
+@of_another_library
+def test_a_tracer_of_requests_does_not_see_other_libraries(
+    serve: Any, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beneath its wrapper of an adapter ddtrace 4.16 sends no trace headers of urllib3's requests."""
+    seen: list[str] = []
+    original = requests.adapters.HTTPAdapter.send
+
+    @functools.wraps(original)
+    def send(*args: Any, **kwargs: Any) -> Any:
+        seen.append("a call of requests")
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", send)
+    _installed()
+    server = serve("healthy")
+    CALLS[how](server.chat_url, STREAM)
+    assert seen == []
+    requests.post(server.chat_url, json=STREAM, timeout=LONG)
+    assert len(seen) == 1
+    assert len(server.requests) == 2
