@@ -193,6 +193,8 @@ class FaultServer(Listener):
         self._observe("request", request.connection, request=request)
 
     def _answered(self, exchange: _ServedExchange, how: str) -> None:
+        if self._observer is None:
+            return
         request = exchange.request
         answer = Observation(
             what="answered",
@@ -204,7 +206,7 @@ class FaultServer(Listener):
             began=exchange.began,
             at=self._now(),
         )
-        self._report(answer)
+        self._observer(answer)
 
     def _observe(
         self,
@@ -214,11 +216,10 @@ class FaultServer(Listener):
         request: Request | None = None,
         ending: str = "",
     ) -> None:
-        self._report(Observation(what=what, connection=connection, request=request, ending=ending, at=self._now()))
-
-    def _report(self, observation: Observation) -> None:
         if self._observer is not None:
-            self._observer(observation)
+            self._observer(
+                Observation(what=what, connection=connection, request=request, ending=ending, at=self._now())
+            )
 
     def _now(self) -> float | None:
         return self._clock() if self._clock is not None else None
@@ -248,7 +249,7 @@ class _ServedExchange(Exchange):
         """The time just before the first byte of the answer, by the server's clock."""
 
     def send(self, data: bytes) -> None:
-        if self.began is None:
+        if self.began is None and self._server._observer is not None:
             self.began = self._server._now()
         super().send(data)
 

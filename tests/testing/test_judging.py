@@ -17,7 +17,8 @@ from tests.testing.agents import BODY, ask_until, careless, last_words
 
 MCP: dict[str, Any] = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
 WITH_TOOLS = {**BODY, "tools": [MCP]}
-QUICK = Limits(connect=5, ttfb=0.3, first_content=0.4, stale=0.3, progress=0.4, finish=0.1, drain=0.1, total=2)
+QUICK = Limits(connect=5, ttfb=0.3, first_content=0.4, stale=0.3, progress=0.4, finish=2, drain=0.1, total=3)
+"""Limits that end what is silent, and nothing that the catalogue sends after a pause."""
 
 
 def collected(base_url: str) -> str:
