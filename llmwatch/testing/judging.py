@@ -103,10 +103,19 @@ def judge(observations: Sequence[Observation], *, succeeded: bool, hands_on: boo
         findings += _findings(attempts, hands_on=hands_on)
     if succeeded and answered:
         last = sent_answer(answered[-1], hands_on=hands_on)
-        if not last.whole:
+        if not last.whole and not any(_outlasts(seen, answered[-1], hands_on=hands_on) for seen in answered[:-1]):
             message = f"the program returned as if all was well, and its last request got {last.what}"
             findings.append(Finding(rule="whole", request=_number(answered[-1]), message=message))
     return tuple(sorted(findings, key=lambda finding: finding.request))
+
+
+def _outlasts(seen: Observation, last: Observation, *, hands_on: bool) -> bool:
+    """Whether an answer is whole and was still under way when the last request came.
+
+    The program may use either.
+    """
+    came, ended = _request(last).at, seen.at
+    return came is not None and ended is not None and ended >= came and sent_answer(seen, hands_on=hands_on).whole
 
 
 def _findings(attempts: list[Observation], *, hands_on: bool) -> list[Finding]:

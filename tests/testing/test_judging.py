@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,13 +12,25 @@ import requests
 import llmwatch
 from llmwatch import Client, Limits, Retry
 from llmwatch.faults import Script, catalogue
-from llmwatch.faults.steps import Chunk, Close, End, Head, Reset
+from llmwatch.faults.steps import Chunk, Close, End, Head, Reset, WaitFor, paced
 from llmwatch.testing import FaultyProvider, LLMFaults
+from tests.conftest import SCALE
 from tests.testing.agents import BODY, ask_until, careless, last_words
 
+LONG = 30 * SCALE
+"""Seconds that must not pass."""
 MCP: dict[str, Any] = {"type": "mcp", "server_label": "crm", "server_url": "https://crm.example.com"}
 WITH_TOOLS = {**BODY, "tools": [MCP]}
-QUICK = Limits(connect=5, ttfb=0.3, first_content=0.4, stale=0.3, progress=0.4, finish=2, drain=0.1, total=3)
+QUICK = Limits(
+    connect=LONG,
+    ttfb=0.3 * SCALE,
+    first_content=0.4 * SCALE,
+    stale=0.3 * SCALE,
+    progress=0.4 * SCALE,
+    finish=0.6 * SCALE,
+    drain=0.1,
+    total=1.5 * SCALE,
+)
 """Limits that end what is silent, and nothing that the catalogue sends after a pause."""
 
 
@@ -182,6 +195,27 @@ def test_text_that_was_shown_is_not_asked_for_again() -> None:
         with FaultyProvider("reset-mid-stream", "healthy", hands_on=hands_on) as provider:
             found.append(provider.run(ask_until, provider.urls.openai).safe)
     assert found == [True, False]
+
+
+def test_the_answer_that_came_last_is_the_one_that_counts() -> None:
+    """A program that has two requests under way may return the answer to the first."""
+    whole = Script(
+        name="later", description="", play=lambda context: [WaitFor("now"), *context.answer(paced(context.whole()))]
+    )
+    provider = FaultyProvider(whole, "silent")
+
+    def hedge(base_url: str) -> str:
+        with ThreadPoolExecutor() as pool:
+            first = pool.submit(requests.post, f"{base_url}/chat/completions", json=BODY, timeout=LONG)
+            provider.wait_for_requests(1)
+            with pytest.raises(requests.Timeout):
+                careless(base_url)
+            provider.gate("now").set()
+            return first.result().text
+
+    with provider:
+        verdict = provider.run(hedge, provider.urls.openai)
+    assert verdict.whole, verdict
 
 
 def test_each_call_is_judged_by_itself() -> None:
