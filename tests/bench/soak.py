@@ -49,15 +49,13 @@ Pages of memory would show what the allocator keeps of the largest moment.
 """
 SCALE = scale_of_this_run()
 SHORT, LATER, LONG = 1.0 * SCALE, 2.5 * SCALE, 10.0 * SCALE
-"""Limits in seconds, far above what a healthy answer takes in 64 threads on two processors.
+"""Seconds of a limit that ends silence, of one that ends a slow answer, and of all others.
 
 An expiry that the supervisor notices late gets a second of grace; the order of the limits has to survive that.
 """
-LIMITS = {
-    **dict.fromkeys(("send", "ttfb", "stale"), SHORT),
-    **dict.fromkeys(("connect", "first_content", "progress", "total"), LONG),
-    **dict.fromkeys(("finish", "drain"), SHORT / 2),
-}
+SILENT, SLOW = ("send", "ttfb", "stale"), ("first_content", "progress", "total")
+MOST = {"first_content": ("ttfb",), "total": (*SILENT, *SLOW)}
+"""The limits that may not be longer."""
 MOST_OF_EVENT = 4 << 20
 RARE = 5
 """Of so many rounds of all faults, one has those in which a server sends as fast as it is read."""
@@ -94,17 +92,6 @@ class Allowed:
     def ends_as(self, entry: str, transport: str) -> str:
         """The end in this entry point over this transport."""
         return (entry == "collect" and self.collect) or (transport == "tls" and self.tls) or self.end
-
-    def limits(self) -> Limits:
-        """Those of a call that ends so: the limit that ends a slow answer is near in no other call.
-
-        Redirected requests have one limit together.
-        """
-        slow = ("first_content", "progress", "total")
-        limit = self.end.removeprefix("WatchTimeout ")
-        # None may be longer than total.
-        near = slow if limit == "total" else ("ttfb",) if self.requests > 1 else {limit}.intersection(slow)
-        return Limits(**{**LIMITS, **dict.fromkeys(near, LATER)})
 
     def is_resent(self, entry: str) -> bool:
         """Whether this entry point sends again."""
@@ -209,6 +196,15 @@ def draws(count: int, seed: int, first: int = 0, *, often: bool = False) -> Iter
         yield Draw(number, order.pop(), chance.choice(common), entry, transport)
 
 
+def limits_of(faults: Sequence[str]) -> Limits:
+    """Those of a call that meets ``faults``: no limit is near but those that end its attempts."""
+    expire = {ALLOWED[fault].end.removeprefix("WatchTimeout ") for fault in faults}
+    found = {"connect": LONG, "finish": SHORT / 2, "drain": SHORT / 2} | dict.fromkeys((*SILENT, *SLOW), LONG)
+    for limit in expire.intersection(SLOW):
+        found |= dict.fromkeys((limit, *MOST.get(limit, ())), LATER)
+    return Limits(**found | dict.fromkeys(expire.intersection(SILENT), SHORT))
+
+
 @dataclass(slots=True)
 class Soak:
     """Calls to servers at ``urls`` (by transport and fault), and what was wrong with them."""
@@ -255,7 +251,7 @@ class Soak:
             "json": _BODIES.get(draw.first, _BODY),
             "headers": {_CALL: str(draw.number)},
             "verify": self.verify,
-            "limits": ALLOWED[draw.faults[-1]].limits(),
+            "limits": limits_of(draw.faults),
             "retry": Retry(on_retry=to_the_second),
         }
         text = ""
