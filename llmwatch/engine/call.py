@@ -39,9 +39,9 @@ from llmwatch.policy import (
     resolve_limits,
     resolve_retry,
 )
-from llmwatch.records import CallRecord, Decision
+from llmwatch.records import AttemptRecord, CallRecord, Decision
 from llmwatch.records.call import CallOutcome
-from llmwatch.records.log import say
+from llmwatch.records.log import log_kill, log_resend, say
 from llmwatch.records.sinks import notify, untold
 from llmwatch.recovery import EntryPoint, Facts, Plan, Sent, failure_of, in_seconds
 from llmwatch.watch.attempt import Attempt, serving
@@ -101,6 +101,7 @@ class Call(Generic[T]):
             self._history = History(loop.attempts, loop.decisions, patience=loop.patience)
             self._history.library_resends = len(loop.attempts)
         self.retry: EffectiveRetry = resolve_retry(call=options.retry, client=settings.retry, environ=os.environ)
+        self._most_attempts = self.retry.max_attempts if loop is None else loop.most
         self.limits: EffectiveLimits = self._resolve_limits()
         if self.limits.warnings:
             log_unknown(os.environ)
@@ -168,6 +169,9 @@ class Call(Generic[T]):
         if token is not None:
             # Weakly: a cancel token may outlive a dropped call, and must not keep it alive.
             self._subscription = token.subscribe(_weakly(weakref.WeakMethod(self.cancel), "user"))
+        if self._loop is not None and self._loop.attempts:
+            # The library around the call has decided on a resend, and has waited.
+            self._log_resend(self._loop.attempts[-1], self._loop.decisions[-1].wait or 0.0)
         self._guarded(self._begin_call)
 
     def next_batch(self) -> list[T] | None:
@@ -416,6 +420,20 @@ class Call(Generic[T]):
         self._planner.attempt_over(ended.error, cancelled=cancelled)
         self._history.attempts.append(ended.record)
         self._attempt = None
+        if ended.record.cause == "watchdog_timeout":
+            log_kill(ended.record, **self._in_log())
+
+    def _log_resend(self, failed: AttemptRecord, wait: float) -> None:
+        log_resend(failed, number=self.number, wait=wait, **self._in_log())
+
+    def _in_log(self) -> dict[str, Any]:
+        """What names the call in a line of the logger."""
+        return {
+            "call_id": self.call_id,
+            "label": None if self._context is None else self._context.get(LABEL),
+            "entry_point": self._options.recorded_as or self._options.entry_point.value,
+            "of": self._most_attempts,
+        }
 
     def _note_unsent(self, ended: Ended) -> None:
         """If an attempt that was ended from outside had sent nothing, the resend did not take place."""
@@ -466,6 +484,7 @@ class Call(Generic[T]):
         error.__traceback__ = None
         history.decided(plan, wait, most=self.retry.max_attempts, carried_out=True)
         history.resent(ended, plan)
+        self._log_resend(ended.record, wait)
         self._tell_retry(ended, error, wait)
         self._back_off(wait)
         self._prepare_resend(error)
@@ -615,11 +634,10 @@ class Call(Generic[T]):
             self._release()
         failure = None if error is None else failure_of(error)
         self._planner.over(outcome)
-        context = self._context
         self.record = self.record or CallRecord(
             call_id=self.call_id,
             process=self._process or None,
-            label=None if context is None else context.get(LABEL),
+            label=None if self._context is None else self._context.get(LABEL),
             started_at=self._began_wall,
             method=self._request.method,
             url=self._request.url,
@@ -628,7 +646,7 @@ class Call(Generic[T]):
             profile=self.limits.profile,
             limits=self.limits.recorded,
             prompt_bytes=self._request.size or None,
-            max_attempts=self.retry.max_attempts,
+            max_attempts=self._most_attempts,
             attempts=tuple(self._history.attempts),
             decisions=self._history.settled(recovered=outcome == "recovered"),
             elapsed=self._clock.now() - self._began_at,

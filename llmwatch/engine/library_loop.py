@@ -25,13 +25,15 @@ class LibraryLoop:
     """The requests so far: ``attempts`` and ``decisions`` are added to by each.
 
     ``patience``: attempts that a limit ended before any content. ``began``: when the first request began, on the
-    clock of the limits and in wall time. ``call_id``: the id of the call that the requests are.
+    clock of the limits and in wall time. ``call_id``: the id of the call that the requests are. ``most``: how many
+    requests the library allows, as far as it says.
     """
 
     attempts: list[AttemptRecord] = field(default_factory=list)
     decisions: list[DecisionRecord] = field(default_factory=list)
     patience: int = 0
     began: tuple[float, float] | None = None
+    most: int = 1
     call_id: str = field(default_factory=lambda: os.urandom(16).hex())
     _failed_at: float = 0.0
     _tell: Callable[[], object] | None = None

@@ -32,7 +32,8 @@ from llmwatch.policy import (
 from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE, LOG_SIZE_VARIABLE
 from llmwatch.records import CallLog, Sink
 from llmwatch.records.call_log import MAX_BYTES
-from llmwatch.records.sinks import IncidentLog, JsonLinesSink, log_incident
+from llmwatch.records.log import log_failure
+from llmwatch.records.sinks import IncidentLog, JsonLinesSink
 from llmwatch.recovery import EntryPoint
 from llmwatch.transport.retries import AdapterRetries
 from llmwatch.watch.attempt import Attempt
@@ -234,7 +235,7 @@ L = TypeVar("L", bound=JsonLinesSink)
 # serves when the working directory is gone, or is another one in which no file can be made. No lock: if two threads
 # open the same log at once, setdefault() keeps one of the two sinks.
 _opened: dict[tuple[object, str], Any] = {}
-_LOGGED: tuple[Sink, ...] = (log_incident,)
+_LOGGED: tuple[Sink, ...] = (log_failure,)
 _NONE: tuple[Sink, ...] = ()
 
 

@@ -40,6 +40,7 @@ from llmwatch.hooks.hook import Hook, Makers
 from llmwatch.hooks.left_alone import LeftAlone, count_other, leave
 from llmwatch.hooks.pool_settings import stands_in
 from llmwatch.interruption import is_interruption
+from llmwatch.lazy_pattern import lazy
 from llmwatch.payload import is_model_call
 from llmwatch.policy import Retry
 from llmwatch.session.watching_adapter import open_response
@@ -56,6 +57,8 @@ _LOOP_MODULE = "botocore.endpoint"
 _ATTRIBUTE = "_llmwatch_adapter"
 """The attribute of a session that holds llmwatch's adapter for it, so that both go at once."""
 
+# botocore numbers its requests: "attempt=2; max=3".
+_ALLOWED = lazy(r"\bmax=(\d{1,4})\b")
 _loop: ContextVar[LibraryLoop | None] = ContextVar("llmwatch_botocore_loop", default=None)
 """The call of botocore's whose request is sent."""
 
@@ -270,6 +273,8 @@ def _sent(adapter: _SessionAdapter, session: Any, request: Any, settings: Settin
             return as_sent(error, request)
         return as_streamed(error, request, events="eventstream" in response.headers.get("content-type", ""))
 
+    allowed = _ALLOWED.search(str(request.headers.get("amz-sdk-request", "")))
+    loop.most = int(allowed[1]) if allowed else 1
     response = open_response(
         adapter,
         _SignedRequest.of(request),

@@ -1,4 +1,8 @@
-"""Records of calls, attempts and decisions, and the sinks that take them."""
+"""Records of calls, attempts and decisions, and the sinks that take them.
+
+``help(llmwatch.records.call_log)`` explains the files of :class:`CallLog`, and ``help(llmwatch.records.log)`` the
+lines of the logger ``llmwatch``: one for each kill (WARNING), resend (INFO) and failed call (WARNING).
+"""
 
 from llmwatch.records.attempt import CAUSES, PHASES, AttemptRecord, Timings
 from llmwatch.records.call import CALL_OUTCOMES, CallRecord

@@ -34,7 +34,6 @@ __all__ = [
     "JsonLinesSink",
     "Sink",
     "in_time",
-    "log_incident",
     "lose_calls",
     "losses",
     "notify",
@@ -123,46 +122,6 @@ _told = _Told()
 
 def _name(sink: object) -> str:
     return str(getattr(sink, "__qualname__", None) or type(sink).__qualname__)
-
-
-def log_incident(record: CallRecord) -> None:
-    """A sink that logs each incident in one line on the logger ``llmwatch``.
-
-    The level is INFO for a recovered call and WARNING otherwise. The log record's attribute ``llmwatch`` holds the
-    fields as a dict, for a formatter that writes JSON.
-    """
-    if not record.incident:
-        return
-    last = next((attempt for attempt in reversed(record.attempts) if attempt.failed), None)
-    decision = record.decisions[-1] if record.decisions else None
-    shown = {
-        "call_id": record.call_id,
-        "origin": record.origin,
-        "entry_point": record.entry_point,
-        "model": record.model,
-        "status": record.status,
-        "outcome": record.outcome,
-        "cause": record.cause or (last.cause if last else None),
-        "attempts": len(record.attempts),
-        "elapsed": record.elapsed,
-        "phase": last.phase if last else None,
-        "limit": last.limit if last else None,
-        "limit_seconds": last.limit_seconds if last else None,
-        "error": last.error if last else None,
-        "decision": decision.decision.value if decision else None,
-        "reason": decision.reason if decision else None,
-    }
-    say(
-        logging.INFO if record.outcome == "recovered" else logging.WARNING,
-        "llmwatch: %s %s: %s after %d attempts in %.3f s (%s)",
-        record.method,
-        record.origin,
-        record.outcome,
-        len(record.attempts),
-        record.elapsed,
-        shown["limit"] or shown["cause"] or "unknown",
-        extra={"llmwatch": shown},
-    )
 
 
 class JsonLinesSink:

@@ -295,9 +295,15 @@ PLANTED = "planted-by-Ada"
     ],
 )
 def test_nothing_of_prompt_answer_url_header_and_error_is_in_a_log(
-    serve: Serve, connect: Connect, log: Path, caplog: pytest.LogCaptureFixture, script: str
+    serve: Serve,
+    connect: Connect,
+    log: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    script: str,
 ) -> None:
-    """A planted text is in no line of the call log and of the logger."""
+    """A planted text is in no line of the call log, the incident log and the logger."""
+    monkeypatch.setenv("LLMWATCH_INCIDENT_LOG", str(log.parent / "incidents"))
     server = serve(script)
     body = asking(messages=[{"role": "user", "content": PLANTED}], user=PLANTED)
     scheme, _, rest = server.chat_url.partition("://")
@@ -309,4 +315,7 @@ def test_nothing_of_prompt_answer_url_header_and_error_is_in_a_log(
     assert PLANTED in str(server.requests[0].body)
     assert len(lines(log)) == 3
     assert PLANTED.encode() not in log.read_bytes()
+    incidents = (log.parent / "incidents").read_bytes()
+    assert bool(incidents) == (script != "healthy")
+    assert PLANTED.encode() not in incidents
     assert PLANTED not in "\n".join(f"{line.getMessage()} {vars(line)}" for line in caplog.records)

@@ -201,24 +201,6 @@ def test_the_environment_names_an_incident_log(
     assert [llmwatch.CallRecord.from_dict(line) for line in lines] == [outcomes[1].record, outcomes[2].record]
 
 
-def test_incidents_are_logged_with_their_fields(
-    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An incident is one line on the logger ``llmwatch``, with fields.
-
-    The level is INFO if the call was recovered, and else WARNING.
-    """
-    server = serve("silent", "healthy", "stall-after-content")
-    client = connect(limits=Limits(ttfb=LIMIT, stale=LIMIT))
-    with caplog.at_level(logging.INFO, "llmwatch"):
-        stream(client, server.chat_url).done("recovered")
-        stream(client, server.chat_url).failed(llmwatch.WatchTimeout)
-    assert [one.levelno for one in caplog.records] == [logging.INFO, logging.WARNING]
-    recovered, failed = [one.llmwatch for one in caplog.records]
-    assert (recovered["outcome"], recovered["limit"], recovered["attempts"]) == ("recovered", "ttfb", 2)
-    assert (failed["outcome"], failed["limit"], failed["decision"]) == ("failed", "stale", "continue")
-
-
 def test_a_slow_answer_is_whole_although_its_caller_is_told(serve: Serve, connect: Connect) -> None:
     """Notices do not disturb what is delivered."""
     server = serve(f"healthy:delay={BEAT}")

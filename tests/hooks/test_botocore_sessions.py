@@ -7,12 +7,14 @@ import functools
 import gc
 import io
 import json
+import logging
 import os
 import ssl
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +28,8 @@ import urllib3
 from botocore.stub import Stubber
 
 import llmwatch
-from llmwatch import CallRecord, Limits, Retry
+from llmwatch import CallLog, CallRecord, Limits, Retry
+from llmwatch.engine.settings import environment_sinks
 from llmwatch.faults import FaultServer, ProxyServer
 from llmwatch.faults.steps import Chunk, Hang
 from llmwatch.hooks import left_alone
@@ -198,6 +201,31 @@ def test_silence_is_recovered_with_two_requests(
     assert (record.outcome, len(record.attempts), record.entry_point) == ("recovered", 2, "botocore")
     (decision,) = record.decisions
     assert (decision.decision, decision.carried_out, decision.outcome) == ("retry", True, "recovered")
+
+
+def test_the_requests_of_one_call_are_logged_as_one(
+    serve: Any,
+    install: Install,
+    waits: list[float],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """A resend of botocore's has a line with the call's id, and the call one line in its log."""
+    monkeypatch.setenv("LLMWATCH_CALL_LOG", str(tmp_path / "calls"))
+    records = install(ttfb=SOON)
+    with caplog.at_level(logging.INFO, "llmwatch"):
+        asked("ConverseStream", serve("silent", "healthy"))
+    (record,) = records
+    said = [line.llmwatch for line in caplog.records if hasattr(line, "llmwatch")]
+    assert [(line["event"], line["attempt"]) for line in said] == [("kill", "1 of 3"), ("resend", "2 of 3")]
+    assert {line["call_id"] for line in said} == {record.call_id}
+    assert len(waits) == 1
+    (log,) = environment_sinks(os.environ)[1]
+    assert isinstance(log, CallLog)
+    assert log.flush(LONG)
+    (line,) = (tmp_path / "calls").read_text().splitlines()
+    assert CallRecord.from_json(line).call_id == record.call_id
 
 
 def test_the_second_request_has_a_signature_of_its_own(

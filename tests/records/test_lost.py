@@ -19,8 +19,8 @@ from types import FrameType
 import pytest
 
 from llmwatch.records import CallRecord, JsonLinesSink, sinks
-from llmwatch.records.log import EVERY, LogLimit, LogLimits, say
-from llmwatch.records.sinks import IncidentLog, log_incident, losses, notify
+from llmwatch.records.log import EVERY, LogLimit, LogLimits, log_failure, say
+from llmwatch.records.sinks import IncidentLog, losses, notify
 from llmwatch.watch.clock import ManualClock
 from tests.conftest import SCALE
 from tests.records.making import attempt, call
@@ -432,7 +432,7 @@ class TestSinksThatRaise:
         logger.addHandler(handler)
         try:
             say(logging.ERROR, "a line")
-            notify([log_incident, broken, got.append], call(outcome="failed", cause="unknown"), now=clock.now())
+            notify([log_failure, broken, got.append], call(outcome="failed", cause="unknown"), now=clock.now())
         finally:
             logger.removeHandler(handler)
         assert len(got) == 1
@@ -455,7 +455,7 @@ def test_an_exception_of_a_signal_handler_in_a_sink_comes_out(
         signal.raise_signal(signal.SIGALRM)
 
     incident = IncidentLog(tmp_path / "log", now=clock.now)
-    sinks_ = {"in a sink": rings, "in the incident log": incident, "in a log handler": log_incident}
+    sinks_ = {"in a sink": rings, "in the incident log": incident, "in a log handler": log_failure}
     before, handler = signal.signal(signal.SIGALRM, ring), logging.Handler()
     monkeypatch.setattr(sinks, "in_time", rings)
     monkeypatch.setattr(handler, "emit", rings)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import pathlib
 import stat
@@ -15,7 +14,7 @@ import time
 import pytest
 
 from llmwatch.records import CallRecord, JsonLinesSink, sinks
-from llmwatch.records.sinks import log_incident, notify
+from llmwatch.records.sinks import notify
 from tests.conftest import SCALE
 from tests.records.making import attempt, call
 
@@ -75,39 +74,6 @@ class TestNotify:
 
         with pytest.raises(KeyboardInterrupt):
             notify([interrupted], call(), now=0.0)
-
-
-class TestLogIncident:
-    def test_a_failed_call_is_a_warning_with_fields(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A line for people, and the same as fields for machines."""
-        with caplog.at_level(logging.INFO, "llmwatch"):
-            log_incident(call(outcome="failed", cause="watchdog_timeout", attempts=(attempt(),)))
-        (line,) = caplog.records
-        assert line.levelno == logging.WARNING
-        assert line.getMessage() == "llmwatch: POST https://api.example.com: failed after 1 attempts in 47.500 s (ttfb)"
-        fields = line.llmwatch  # type: ignore[attr-defined]
-        assert fields["limit"] == "ttfb"
-        assert fields["cause"] == "watchdog_timeout"
-        assert fields["reason"] == "silence"
-        json.dumps(fields)
-
-    def test_a_recovered_call_is_logged_at_info(self, caplog: pytest.LogCaptureFixture) -> None:
-        """The call succeeded, and its failed attempt is named all the same."""
-        with caplog.at_level(logging.INFO, "llmwatch"):
-            log_incident(call())
-        assert caplog.records[0].levelno == logging.INFO
-        assert caplog.records[0].llmwatch["cause"] == "watchdog_timeout"  # type: ignore[attr-defined]
-
-    def test_a_good_call_is_not_logged(self, caplog: pytest.LogCaptureFixture) -> None:
-        """Only incidents are logged."""
-        with caplog.at_level(logging.DEBUG, "llmwatch"):
-            log_incident(call(**QUIET))
-        assert not caplog.records
-
-    def test_a_call_without_attempts(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A call that was stopped before its first attempt is logged too."""
-        log_incident(call(outcome="failed", attempts=(), decisions=()))
-        assert "after 0 attempts" in caplog.text
 
 
 class TestJsonLinesSink:

@@ -32,8 +32,8 @@ from llmwatch.errors import ConfigError, ConnectFailed
 from llmwatch.faults import Context, Script, steps
 from llmwatch.policy import resolve_limits
 from llmwatch.records import AttemptRecord, CallRecord
-from llmwatch.records.log import EVERY
-from llmwatch.records.sinks import log_incident, notify
+from llmwatch.records.log import EVERY, log_failure
+from llmwatch.records.sinks import notify
 from llmwatch.recovery import failure_of
 from llmwatch.watch.stats import AttemptStats
 from llmwatch.wire import MAX_EVENT
@@ -333,7 +333,7 @@ def test_a_thousand_planted_failures_repeat_no_secret(way: Callable[[Plant], LLM
                 raise OSError(errno.EIO, plant.text())
 
             log.lines.clear()
-            notify([log_incident, broken], record, now=EVERY * seed)
+            notify([log_failure, broken], record, now=EVERY * seed)
             assert len(log.lines) == 2
             said += log.lines
             found = plant.found("\n".join(said))

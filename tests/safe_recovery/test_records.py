@@ -189,7 +189,7 @@ def test_a_stream_that_is_left_early_is_told_once(serve: Serve, connect: Connect
 
 
 def test_the_logger_has_structured_fields(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """Each incident is one line with the same fields.
+    """A kill, a resend and a failure are a line each, with the same fields.
 
     The fields are plain JSON values that a formatter can take from the record of the log.
     """
@@ -199,23 +199,26 @@ def test_the_logger_has_structured_fields(serve: Serve, connect: Connect, caplog
         failed = stream(client, serve("bad-request").chat_url).record
         stream(client, serve("healthy").chat_url).done()
     assert failed is not None
-    good, bad = [one.llmwatch for one in caplog.records]  # type: ignore[attr-defined]
-    assert set(good) == set(bad)
-    assert json.loads(json.dumps(good)) == good
-    assert [one.name for one in caplog.records] == ["llmwatch"] * 2
-    assert [one.levelname for one in caplog.records] == ["INFO", "WARNING"]
-    for said, record in ((good, recovered), (bad, failed)):
+    kill, resend, failure = [one.llmwatch for one in caplog.records]  # type: ignore[attr-defined]
+    assert set(kill) == set(resend) == set(failure)
+    assert json.loads(json.dumps([kill, resend, failure])) == [kill, resend, failure]
+    assert [one.name for one in caplog.records] == ["llmwatch"] * 3
+    assert [one.levelname for one in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    for said, record in ((kill, recovered), (resend, recovered), (failure, failed)):
         assert said["call_id"] == record.call_id
-        assert (said["origin"], said["entry_point"], said["outcome"]) == (record.origin, "stream", record.outcome)
-        assert (said["attempts"], said["elapsed"]) == (len(record.attempts), record.elapsed)
-    assert (good["phase"], good["limit"], good["limit_seconds"], good["error"]) == (
+        assert (said["origin"], said["entry_point"]) == (record.origin, "stream")
+    assert (kill["phase"], kill["limit"], kill["limit_seconds"], kill["error"]) == (
         "waiting",
         "ttfb",
         LIMIT,
         "WatchTimeout",
     )
-    assert (good["decision"], good["reason"]) == ("retry", "silence")
-    assert (bad["cause"], bad["decision"], bad["reason"]) == ("provider_error", "stop", "http_status_final")
+    assert (failure["outcome"], failure["elapsed"]) == ("failed", failed.elapsed)
+    assert (failure["cause"], failure["decision"], failure["reason"]) == (
+        "provider_error",
+        "stop",
+        "http_status_final",
+    )
 
 
 def test_progress_takes_wait_and_retry_notices_back(serve: Serve, connect: Connect) -> None:
