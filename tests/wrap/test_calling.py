@@ -515,9 +515,9 @@ def test_arguments_are_neither_recorded_nor_quoted(hang: Hang) -> None:
     """Neither the record nor the message has an argument."""
     function = hang()
     with pytest.raises(WatchTimeout) as caught:
-        call(function, "a prompt that nobody may see", limits=Limits(ttfb=LIMIT))
+        call(function, "a question that nobody may see", limits=Limits(ttfb=LIMIT))
     said = f"{caught.value} {record_of(caught.value)}"
-    assert "prompt" not in said
+    assert "question" not in said
 
 
 def test_the_record_of_a_function_has_its_name_and_timings(hang: Hang) -> None:
