@@ -144,7 +144,13 @@ class CallLog(JsonLinesSink):
                         self._lives = False
                         return
             self._hurry.acquire(timeout=_LINGER)
-            self._write_waiting()
+            try:
+                self._write_waiting()
+            except BaseException:
+                # The next call starts another thread.
+                with self._lock:
+                    self._lives = False
+                raise
 
     def _write_waiting(self) -> None:
         with self._lock:

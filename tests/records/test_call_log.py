@@ -301,6 +301,15 @@ class TestFailures:
             assert not log._lives
         assert ids(tmp_path / "calls") == ["0", "1", "2"]
 
+    def test_a_thread_that_is_ended_is_replaced(self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever ends the thread costs the lines that it had in hand, and not those of later calls."""
+        log = CallLog(tmp_path / "calls")
+        with monkeypatch.context() as broken:
+            broken.setattr(call_log, "line_of", lambda record: sys.exit())
+            written(log, call(call_id="lost"))
+        written(log, call(call_id="after"))
+        assert ids(tmp_path / "calls") == ["after"]
+
     def test_without_any_thread_lines_are_written_all_the_same(
         self, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
