@@ -277,7 +277,7 @@ def recommend(limit: str, observations: Sequence[Observation]) -> Recommendation
         keep = max(floor, *(one.seconds for one in killed), times[-1] if times else 0.0)
         return made(
             keep,
-            f"kept: it ended {len(killed):,} of {number:,} calls; how many would have answered is not known",
+            f"kept: {len(killed):,} of {number:,} calls were ended after that, and might have answered",
         )
     bound = times[number - allowed - 1]
     if floor > bound:

@@ -70,7 +70,7 @@ def test_each_model_has_its_own_limits(log: Path) -> None:
     assert "# http://a, model quick, prompts up to 4 KiB: 3,100 attempts" in done.out
     assert "#   Limits(ttfb=1, first_content=1.5, stale=0.4)" in done.out
     assert "95 % confidence" in done.out
-    assert "ttfb: 60 s: kept: it ended 100 of 3,100 calls" in done.out
+    assert "ttfb: 60 s: kept: 100 of 3,100 calls were ended after that" in done.out
     assert "the limit ended 100, after 60.0 s each" in done.out
     assert "no recommendation: 20 calls are too few: a bound takes 2,995" in done.out
 
