@@ -28,6 +28,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from llmwatch.policy.limit_table import SINGLE
 from llmwatch.records import AttemptRecord, CallRecord
 
 __all__ = [
@@ -51,7 +52,7 @@ SPARED = 0.999
 
 CONFIDENCE = 0.95
 
-MEASURED = ("ttfb", "first_content", "stale")
+MEASURED = tuple(name for name in SINGLE if name != "progress")
 """The limits that are tuned, in the order in which a call meets them."""
 
 SIZES = (4_096, 16_384, 65_536, 262_144)
@@ -61,7 +62,6 @@ _LEAST_PART = 200
 _KS_BEYOND_CHANCE = 2.6
 _TAIL_BEYOND_CHANCE = 5.0
 _TAIL = 0.99
-_LIMIT_KILL = "watchdog_timeout"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +156,7 @@ def observed(attempt: AttemptRecord, record: CallRecord) -> dict[str, Observatio
     sent, found = times.sent, {}
 
     def note(name: str, seconds: float, *, censored: bool) -> None:
-        killed = attempt.limit == name and attempt.cause == _LIMIT_KILL
+        killed = attempt.limit == name
         limit = record.limits.get(name, {}).get("value")
         found[name] = Observation(
             at=attempt.started_at,
@@ -173,7 +173,7 @@ def observed(attempt: AttemptRecord, record: CallRecord) -> dict[str, Observatio
         elif attempt.cause is not None:
             note(name, times.end - sent, censored=True)
     if times.first_byte is not None:
-        stalled = attempt.limit == "stale" and attempt.cause == _LIMIT_KILL
+        stalled = attempt.limit == "stale"
         gap = max(attempt.longest_gap or 0.0, (attempt.limit_seconds or 0.0) if stalled else 0.0)
         note("stale", gap, censored=attempt.cause is not None)
     return found

@@ -420,7 +420,7 @@ class Call(Generic[T]):
         self._planner.attempt_over(ended.error, cancelled=cancelled)
         self._history.attempts.append(ended.record)
         self._attempt = None
-        if ended.record.cause == "watchdog_timeout":
+        if ended.record.limit is not None:
             log_kill(ended.record, **self._in_log())
 
     def _log_resend(self, failed: AttemptRecord, wait: float) -> None:
