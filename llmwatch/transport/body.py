@@ -351,8 +351,13 @@ class StreamedResponse(HTTPResponse):
             return super()._raw_read(amt, read1=read1)
         # urllib3 closes a body at its Content-Length, but the worker reports on the end only behind that.
         reader: Any = self._fp
-        with self._error_catcher():
+        try:
             data: bytes = reader.read1(amt) if read1 else reader.read(amt)
+        except BaseException:
+            # As _error_catcher, without the cost of a context manager for each piece.
+            if self._fp is not None:
+                self._fp.close()
+            raise
         self._fp_bytes_read += len(data)
         if self.length_remaining is not None:
             self.length_remaining -= len(data)
@@ -375,6 +380,9 @@ class StreamedResponse(HTTPResponse):
         """The bytes that are there, at most ``amt``; waits only if there are none."""
         with self._alone(decode_content):
             return super().read1(amt, decode_content)
+
+    def _read1_plain(self, amt: int | None = None, decode_content: bool | None = None) -> bytes:
+        return self._raw_read(amt, read1=True)
 
     def _decode(
         self, data: bytes, decode_content: bool | None, flush_decoder: bool, *args: Any, **kwargs: Any
@@ -433,6 +441,9 @@ class StreamedResponse(HTTPResponse):
             decode_content = False
         fed = self._fp is self._reader
         read = self.read1 if fed and (self._promptly or amt is None) else self.read
+        if read == self.read1 and amt and amt > 0 and not (self._has_more or self.headers.get("content-encoding")):
+            # There is nothing to decode, which read1 would look for at each piece.
+            read, self._uncached_read_occurred = self._read1_plain, True
         # A body gives nothing behind its end, however it was read before. Not every file is closed at its end.
         while amt != 0 and (not self.closed or self._has_more or self._is_broken or self._readers):
             if fed and self._reader.cut and not self._is_broken:

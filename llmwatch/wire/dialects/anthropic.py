@@ -32,6 +32,7 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
+from llmwatch.wire.dialects.repeated import Repeated
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, unknown_news
 from llmwatch.wire.tool_calls import OpenCalls, Places, bare_call
@@ -80,8 +81,13 @@ class Anthropic(Dialect):
         self._opening: list[Any] = []  # content in the message's start, until the first block
         self._stop_reason = ""
         self._marked = False  # the message has a stop_reason, and no block has begun since
+        self._repeated = Repeated("text")
 
     def read(self, event: Event) -> None:
+        if text := self._repeated.value(event.data):
+            event.text = text
+            event.kind = _TEXT
+            return
         value = self.parse(event)
         if value is None:
             return
@@ -143,6 +149,8 @@ class Anthropic(Dialect):
         if kind == "text_delta":
             event.text = text = words_of(delta.get("text")).removeprefix(given)
             event.kind = _TEXT if text else Kind.KEEPALIVE
+            if text and not given:
+                self._repeated.learn(event.data, text)
         elif kind == "thinking_delta":
             event.reasoning = words_of(delta.get("thinking")).removeprefix(given)
             event.kind = Kind.REASONING if event.reasoning else Kind.KEEPALIVE

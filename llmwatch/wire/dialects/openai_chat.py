@@ -30,6 +30,7 @@ from llmwatch.wire.dialects.base import (
     text_of,
     words_of,
 )
+from llmwatch.wire.dialects.repeated import Repeated
 from llmwatch.wire.error_objects import bare_error, error_in, has_error, is_named
 from llmwatch.wire.event import Event, Kind, ToolDelta
 from llmwatch.wire.news import is_thinking, thoughts, unknown_news
@@ -80,8 +81,19 @@ class OpenAIChat(Dialect):
         self._done: set[int] = set()
         self._cut: set[int] = set()  # finished choices that are incomplete
         self._calls: _Calls | None = None  # most answers call no tool
+        self._repeated = Repeated("content")
+        self._speaking: _Said | None = None  # the choice that a repeated event belongs to
 
     def read(self, event: Event) -> None:
+        text = self._repeated.value(event.data)
+        if text and self._speaking is not None:
+            event.kind = _TEXT
+            event.text = text
+            pieces = self._speaking.text
+            pieces.append(text)
+            if len(pieces) > MOST_PIECES:
+                pieces.fold()
+            return
         try:
             value = event.json()
         except ValueError:
@@ -105,6 +117,9 @@ class OpenAIChat(Dialect):
             self._read_any(event, value)
         elif value.get("usage") is not None:
             self.count(event, value["usage"])
+        elif event.kind is _TEXT:
+            self._repeated.learn(event.data, event.text)
+            self._speaking = self._open[choices[0].get("index", 0)]
 
     def closing(self) -> tuple[ToolDelta, ...]:
         return () if self._calls is None else self._calls.close_bare()
