@@ -58,6 +58,10 @@ or by the thread that closes the client. The supervisor and a thread that cancel
 connection. The worker releases its duplicate before the connection is pooled.
 """
 
+# logging holds its own lock at a fork, and has to be loaded before the lock below is registered.
+import logging  # noqa: F401
+import os
+import threading
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -212,15 +216,27 @@ _PACKAGES = (
 """Where the names of ``__all__`` are, from the ground up."""
 
 
+_loading = threading.RLock()
+"""Held while a name is loaded, and by a fork.
+
+A child would wait for ever for a module that another thread was loading.
+
+It is the first lock of its thread. Below it are the locks of imports, and logging's.
+"""
+os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+
+
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC_MODULES:
+        # Without the lock, since a module that is being loaded may ask for it.
         return import_module(f"{__name__}.{name}")
     if name in __all__:
-        for package in _PACKAGES:
-            module = import_module(f"{__name__}.{package}")
-            if name in module.__all__:
-                value = globals()[name] = getattr(module, name)
-                return value
+        with _loading:
+            for package in _PACKAGES:
+                module = import_module(f"{__name__}.{package}")
+                if name in module.__all__:
+                    value = globals()[name] = getattr(module, name)
+                    return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -32,6 +32,34 @@ for thread in threads:
     thread.join()
 assert len(found) == 8 and len(set(found)) == 4, found
 """
+FORKS = """
+import importlib, os, signal, sys, threading
+import llmwatch
+
+reached, go = threading.Event(), threading.Event()
+
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == "llmwatch.policy":
+            reached.set()
+            go.wait(60)
+
+
+sys.meta_path.insert(0, Slow())
+# What is registered last runs first: the fork begins, and the other thread goes on loading.
+os.register_at_fork(before=go.set)
+thread = threading.Thread(target=lambda: llmwatch.Limits)
+thread.start()
+assert reached.wait(60)
+child = os.fork()
+if not child:
+    signal.alarm(30)
+    llmwatch.Limits(ttfb=1)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+thread.join()
+"""
 
 
 def loaded(code: str) -> list[str]:
@@ -91,3 +119,8 @@ def test_all_names_are_listed() -> None:
 def test_threads_may_use_their_first_names_at_once() -> None:
     for _ in range(5):
         assert "llmwatch.session" in loaded(THREADS)
+
+
+def test_a_child_does_not_wait_for_a_module_that_its_parent_was_loading() -> None:
+    """A fork waits until a name is loaded that another thread uses for the first time."""
+    subprocess.run([sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS], check=True, timeout=100)

@@ -193,7 +193,8 @@ def test_a_fork_under_load_blocks_no_child(way: Way) -> None:
                     if way.name != "install":
                         llmwatch.uninstall()
 
-            threads = [threading.Thread(target=calls) for _ in range(4)] + [threading.Thread(target=installs)]
+            targets = [calls] * 4 + [installs]
+            threads = [threading.Thread(target=target, daemon=True) for target in targets]
             for thread in threads:
                 thread.start()
 
