@@ -197,7 +197,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 # Every module is loaded with the first name that needs it: a process that makes no call pays for none of them.
-_PUBLIC_MODULES = ("errors", "faults", "records", "sdk")
+_PUBLIC_MODULES = ("errors", "faults", "records", "sdk", "testing")
 _PACKAGES = (
     "errors",
     "records",

@@ -98,7 +98,7 @@ def test_a_name_loads_what_it_needs() -> None:
     assert "llmwatch.client" in loaded("from llmwatch import *\nstream")
 
 
-@pytest.mark.parametrize("name", ["errors", "faults", "records", "sdk"])
+@pytest.mark.parametrize("name", ["errors", "faults", "records", "sdk", "testing"])
 def test_a_public_module_is_there_without_an_import_of_it(name: str) -> None:
     assert f"llmwatch.{name}" in loaded(f"llmwatch.{name}.__all__")
 
@@ -113,7 +113,7 @@ def test_what_is_not_public_is_not_there() -> None:
 
 
 def test_all_names_are_listed() -> None:
-    assert {*llmwatch.__all__, "__version__", "errors", "faults", "records", "sdk"} <= set(dir(llmwatch))
+    assert {*llmwatch.__all__, "__version__", "errors", "faults", "records", "sdk", "testing"} <= set(dir(llmwatch))
 
 
 def test_threads_may_use_their_first_names_at_once() -> None:

@@ -56,7 +56,7 @@ class Repeated:
             self._after = self._after[:known]
 
     def value(self, data: str) -> str:
-        """The value of ``key``, if ``data`` is like the event before; else ``""``, and the event has to be parsed."""
+        """The value of ``key`` if ``data`` is like the event before; else ``""``: it has to be parsed."""
         before = self._before
         if not before:
             return ""
