@@ -216,8 +216,8 @@ def test_a_fork_under_load_blocks_no_child(way: Way) -> None:
 def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
     """A child works although a thread of the parent holds every lock of the library at the fork.
 
-    The locks are those of modules and of all that lives. The child calls through each entry point, registers what is
-    its own, closes what it inherited, and ends.
+    The locks are those of modules and of all that lives, but for the one that a fork takes. The child calls through
+    each entry point, registers what is its own, closes what it inherited, and ends.
     """
     _run(
         way,
@@ -243,6 +243,8 @@ def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
                     slots = [name for base in kind.__mro__ for name in base.__dict__.get("__slots__", ())]
                     for key in {*getattr(one, "__dict__", ()), *slots} - {"__dict__"}:
                         named(getattr(one, key, None), f"{module}.{kind.__qualname__}.{key}", found)
+            # A fork itself takes this one, and waits for whoever has it.
+            del found[id(llmwatch._loading)]
             return found
 
         auth = llmwatch.refreshing(lambda: "token", token=None)
