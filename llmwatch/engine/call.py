@@ -18,7 +18,7 @@ import threading
 import weakref
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 from llmwatch.at_fork import in_child
 from llmwatch.engine.hosts import Turn
@@ -85,6 +85,20 @@ _MOST_HELD = 64 * 1024
 """The most bytes of a body that are held back while the bytes are handed on as they come."""
 
 
+class _End(NamedTuple):
+    """The end of a call. ``elapsed`` is in seconds.
+
+    ``answered`` is the attempt that answered, if ``attempts`` does not hold its record: the only one, and in order.
+    """
+
+    outcome: CallOutcome
+    cause: str | None
+    elapsed: float
+    label: str | None
+    attempts: tuple[AttemptRecord, ...]
+    answered: Ended | None
+
+
 class Call(Generic[T]):
     """One call of the user. :meth:`next_batch` drives it; :meth:`cancel` ends it from any thread."""
 
@@ -132,8 +146,11 @@ class Call(Generic[T]):
         self.partial: list[str] = []
         self.empty = False
         self.call_id = os.urandom(16).hex() if loop is None else loop.call_id
-        self.record: CallRecord | None = None
-        self._lock = threading.RLock()  # protects _waiting, _attempt, _latest, cancelled_by and _finished
+        self._record: CallRecord | None = None
+        self._end: _End | None = None  # of the call, until the record is made
+        self._answered: Ended | None = None
+        # Protects _waiting, _attempt, _latest, cancelled_by, _finished and _record.
+        self._lock = threading.RLock()
         self._waiting = WaitList()
         self._attempt: Attempt[T] | None = None
         self._latest: Attempt[T] | None = None  # kept after its end: a finalizer asks its supervisor
@@ -156,6 +173,15 @@ class Call(Generic[T]):
     def ends_at(self) -> float | None:
         """The instant at which ``deadline`` ends the call, ``None`` without a deadline."""
         return self._planner.ends_at
+
+    @property
+    def record(self) -> CallRecord | None:
+        """The call's record, made when it is first asked for; ``None`` until the call is over."""
+        if self._record is None and self._end is not None:
+            with self._lock:
+                if self._end is not None:
+                    self._record, self._end = self._made_record(self._end), None
+        return self._record
 
     def begin(self) -> None:
         """Start the call's clock and its first attempt."""
@@ -441,21 +467,25 @@ class Call(Generic[T]):
             self._history.not_carried_out()
 
     def _succeed(self, ended: Ended) -> None:
-        self.empty = self._options.request_kind is RequestKind.STREAM and not ended.facts.content
+        self.empty = self._options.request_kind is RequestKind.STREAM and not ended.has_content
         self._planner.attempt_over(None, cancelled=False)
-        self._history.attempts.append(ended.record)
+        recovered = bool(self._history.attempts)
+        if recovered or ended.fault is not None or self._loop is not None:
+            self._history.attempts.append(ended.record)
+        else:
+            self._answered = ended
         if ended.fault is not None and _is_failure(ended.fault):
             # The faulty answer was handed on as it came; its reader judges it.
             self._finish("failed", ended.fault)
             return
-        if ended.record.end == "finish":
+        if ended.end == "finish":
             say(
                 logging.INFO,
                 "llmwatch: %s finished its answer, sent no end mark and left the body open; it was ended after %s",
                 self._request.host,
                 ended.verdict.limit,
             )
-        self._finish("recovered" if len(self._history.attempts) > 1 else "done", None)
+        self._finish("recovered" if recovered else "done", None)
 
     def _fail(self, ended: Ended) -> None:
         """Judge a failed attempt. Returns after the wait if another attempt follows, else raises."""
@@ -632,12 +662,20 @@ class Call(Generic[T]):
             self._options.cancel.unsubscribe(self._subscription)
         if self._release is not None:
             self._release()
-        failure = None if error is None else failure_of(error)
         self._planner.over(outcome)
-        self.record = self.record or CallRecord(
+        if self._end is None and self._record is None:
+            cause = None if error is None else failure_of(error).cause
+            elapsed = self._clock.now() - self._began_at
+            context = self._context
+            label = None if context is None else context.get(LABEL)
+            self._end = _End(outcome, cause, elapsed, label, tuple(self._history.attempts), self._answered)
+        self._tell()
+
+    def _made_record(self, end: _End) -> CallRecord:
+        return CallRecord(
             call_id=self.call_id,
             process=self._process or None,
-            label=None if self._context is None else self._context.get(LABEL),
+            label=end.label,
             started_at=self._began_wall,
             method=self._request.method,
             url=self._request.url,
@@ -647,21 +685,26 @@ class Call(Generic[T]):
             limits=self.limits.recorded,
             prompt_bytes=self._request.size or None,
             max_attempts=self._most_attempts,
-            attempts=tuple(self._history.attempts),
-            decisions=self._history.settled(recovered=outcome == "recovered"),
-            elapsed=self._clock.now() - self._began_at,
+            attempts=end.attempts if end.answered is None else (end.answered.record,),
+            decisions=self._history.settled(recovered=end.outcome == "recovered"),
+            elapsed=end.elapsed,
             delayed=self._planner.waited,
-            outcome=outcome,
-            cause=None if failure is None else failure.cause,
+            outcome=end.outcome,
+            cause=end.cause,
             empty=self.empty,
         )
-        self._tell(self.record)
 
-    def _tell(self, record: CallRecord) -> None:
+    def _tell(self) -> None:
         if self._told:
             return
         self._told = True
         context, self._context = self._context, None
+        answered, self._answered = self._answered, None
+        if answered is not None and not self._sinks:
+            # The call is no incident.
+            return
+        record = self.record
+        assert record is not None
         sinks = (*self._sinks, *self._incident_sinks) if record.incident else self._sinks
         if not sinks:
             return

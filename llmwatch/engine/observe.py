@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ __all__ = ["Ended", "cancelled_error", "observe"]
 # Characters of a header's value that are scrubbed; of a longer value only the beginning is shown anyway.
 _MOST_VALUE = 1000
 _OTHER_CONTENT = {"reasoning", "tool_input", "tool_call"}
+_CONTENT = {"text", *_OTHER_CONTENT}
 # The instants that a record keeps. The headers of a refused answer have come when the refusal is seen, at the latest.
 _TIMED = {
     Seen.BEGUN: "queued",
@@ -42,18 +45,38 @@ _CANCELLED = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ended:
-    """A finished attempt: its verdict, facts, record, and its error (``None`` if it succeeded).
+    """A finished attempt: its verdict, and its error (``None`` if it succeeded).
 
-    ``fault`` is what is wrong with an answer that was handed on as it came.
+    ``fault`` is what is wrong with an answer that was handed on as it came. ``end`` is what ended the answer, as in the
+    record; ``has_content`` is whether any content came. Facts and record are made when they are first asked for:
+    programs ask for neither if all goes well.
     """
 
     verdict: Verdict
-    facts: Facts
     error: BaseException | None
-    record: AttemptRecord
-    fault: LLMWatchError | None = None
+    fault: LLMWatchError | None
+    end: str | None
+    has_content: bool
+    make_facts: Callable[[], Facts]
+    make_record: Callable[[Facts], AttemptRecord]
+    _facts: Facts | None = None
+    _record: AttemptRecord | None = None
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the attempt, for decisions."""
+        if self._facts is None:
+            self._facts = self.make_facts()
+        return self._facts
+
+    @property
+    def record(self) -> AttemptRecord:
+        """What is remembered of the attempt."""
+        if self._record is None:
+            self._record = self.make_record(self.facts)
+        return self._record
 
 
 def cancelled_error(by: str) -> Cancelled:
@@ -78,25 +101,45 @@ def observe(
     ``error`` replaces the verdict's own error if the attempt succeeded and its answer did not (an HTTP status in a
     plain call). It is scrubbed here; the worker has scrubbed the verdict's.
     """
-    verdict = attempt.verdict
+    verdict, stats = attempt.verdict, attempt.stats
     assert verdict is not None
     machine = attempt.machine
-    facts = _facts(attempt, machine, verdict, tools=tools, request=request, deliverable=deliverable)
+    # The statistics do not change any more.
+    make_facts = functools.partial(
+        _facts, attempt, machine, verdict, tools=tools, request=request, deliverable=deliverable
+    )
+    facts = None
     if isinstance(error, LLMWatchError):
-        scrubbed(error, request, Secrets.of(attempt.stats.asked, secrets_in(request.body)))
-    error = error or _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
-    record = _record(
+        scrubbed(error, request, Secrets.of(stats.asked, secrets_in(request.body)))
+    if error is None and verdict.kind is not VerdictKind.DONE:
+        facts = make_facts()
+        error = _error(attempt, verdict, facts, limits=limits, request=request, call_started_at=call_started_at)
+    make_record = functools.partial(
+        _record,
         attempt,
         machine,
         verdict,
-        facts,
         error,
         number=number,
         request=request,
         tools=tools,
         idle_since_previous=idle_since_previous,
+        # These two may change.
+        late_events=machine.late,
+        orphaned=attempt.orphaned,
     )
-    return Ended(verdict=verdict, facts=facts, error=error, record=record, fault=attempt.stats.fault)
+    return Ended(
+        verdict=verdict,
+        error=error,
+        fault=stats.fault,
+        end=None if error is not None or stats.fault is not None else _end(attempt, verdict),
+        has_content=stats.unread
+        or not _CONTENT.isdisjoint(stats.events)
+        or (Seen.CONTENT in machine.marks and bool(stats.events)),
+        make_facts=make_facts,
+        make_record=make_record,
+        _facts=facts,
+    )
 
 
 def _facts(
@@ -146,8 +189,6 @@ def _error(
     request: CallRequest,
     call_started_at: float,
 ) -> BaseException | None:
-    if verdict.kind is VerdictKind.DONE:
-        return None
     if verdict.kind is VerdictKind.FAILED:
         return verdict.error
     if verdict.kind is VerdictKind.CANCELLED:
@@ -180,13 +221,15 @@ def _record(
     attempt: Attempt[Any],
     machine: Machine,
     verdict: Verdict,
-    facts: Facts,
     error: BaseException | None,
+    facts: Facts,
     *,
     number: int,
     request: CallRequest,
     tools: ToolExposure,
     idle_since_previous: float | None,
+    late_events: int,
+    orphaned: bool,
 ) -> AttemptRecord:
     stats = attempt.stats
     if stats.fault is not None and (error is None or isinstance(error, Cancelled)):
@@ -229,8 +272,8 @@ def _record(
         close_reason="done" if failure is None else failure.close_reason,
         error=None if error is None else type(error).__name__,
         message=None if error is None else _message(error),
-        orphaned=attempt.orphaned,
-        late_events=machine.late,
+        orphaned=orphaned,
+        late_events=late_events,
         end=None if error is not None else _end(attempt, verdict),
         evidence=None if error is None else _evidence(stats, headers, error),
     )

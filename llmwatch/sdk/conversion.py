@@ -126,8 +126,8 @@ def respond(
     """
     raw = response.raw
     watched = Watched(raw)
-    record = watched.record
-    refused = response.status_code >= 400 and record is not None and bool(record.decisions)
+    record = watched.record if response.status_code >= 400 else None
+    refused = record is not None and bool(record.decisions)
     # h11 takes the blanks off both ends, http.client only those before.
     headers = [(_bytes(name), _bytes(value).rstrip(b" \t")) for name, value in raw.headers.items()]
     if refused:

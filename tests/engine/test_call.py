@@ -23,6 +23,7 @@ from llmwatch import (
     TooManyThreads,
     WatchTimeout,
 )
+from llmwatch.engine.call import Call
 from llmwatch.recovery import EntryPoint
 from llmwatch.watch import attempt as attempts
 from tests.end_to_end.calls import eventually, in_thread
@@ -42,6 +43,35 @@ def test_a_whole_answer_takes_one_attempt(studio: Studio) -> None:
     assert call.record.decisions == ()
     assert sender.replies[0].closed
     assert sender.handles[0].released
+
+
+@pytest.mark.parametrize("sinks", [False, True])
+def test_a_record_is_made_if_it_is_asked_for(studio: Studio, monkeypatch: pytest.MonkeyPatch, sinks: bool) -> None:
+    """Nothing is made for a call that succeeds without a sink, until the program asks; then there is one record."""
+    made, make = list[str](), Call._made_record
+    monkeypatch.setattr(Call, "_made_record", lambda call, end: made.append(end.outcome) or make(call, end))
+    call, _ = studio.call(whole("Yes."), settings=None if sinks else studio.settings(sinks=()))
+    assert call.record is None
+    studio.drain(call)
+    assert made == ["done"] * sinks
+    record = call.record
+    assert record is not None
+    assert record is call.record
+    assert made == ["done"]
+    (attempt,) = record.attempts
+    assert (attempt.number, attempt.close_reason, attempt.end) == (1, "done", "terminal")
+    assert (attempt.events, attempt.facts["delivered"]) == ({"text": 1, "lifecycle": 1, "terminal": 1}, True)
+    assert attempt.timings.end == attempt.elapsed
+
+
+def test_a_failure_makes_the_record_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of a call carries the record, and so does the incident log, without sinks of the client too."""
+    made, make = list[str](), Call._made_record
+    monkeypatch.setattr(Call, "_made_record", lambda call, end: made.append(end.outcome) or make(call, end))
+    call, _ = studio.call(Answer(pieces=[CHUNK]), settings=studio.settings(sinks=()))
+    error = caught_by(call, StreamTruncated)
+    assert made == ["failed"]
+    assert error.record is call.record
 
 
 def test_two_threads_that_close_a_call_end_it_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
