@@ -15,7 +15,7 @@ from tests.bench.server import chat_event
 
 MOST_OWN = 150
 MOST_OTHERS = 18
-"""Modules that the first use of ``Client`` loads beside requests and sseclient: llmwatch's own, and Python's."""
+"""Modules that the first use of ``Client`` loads beside requests and sseclient: ours, and Python's."""
 MOST_PATTERNS = 27
 """Regular expressions that it compiles."""
 MOST_BLOCKS = 25

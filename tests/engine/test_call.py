@@ -47,7 +47,7 @@ def test_a_whole_answer_takes_one_attempt(studio: Studio) -> None:
 
 @pytest.mark.parametrize("sinks", [False, True])
 def test_a_record_is_made_if_it_is_asked_for(studio: Studio, monkeypatch: pytest.MonkeyPatch, sinks: bool) -> None:
-    """Nothing is made for a call that succeeds without a sink, until the program asks; then there is one record."""
+    """One at its first attempt, without sinks: the record is made once, when it is asked for."""
     made, make = list[str](), Call._made_record
     monkeypatch.setattr(Call, "_made_record", lambda call, end: made.append(end.outcome) or make(call, end))
     call, _ = studio.call(whole("Yes."), settings=None if sinks else studio.settings(sinks=()))
@@ -65,7 +65,7 @@ def test_a_record_is_made_if_it_is_asked_for(studio: Studio, monkeypatch: pytest
 
 
 def test_a_failure_makes_the_record_at_once(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error of a call carries the record, and so does the incident log, without sinks of the client too."""
+    """The error of a call carries the record, and so does the incident log, without other sinks."""
     made, make = list[str](), Call._made_record
     monkeypatch.setattr(Call, "_made_record", lambda call, end: made.append(end.outcome) or make(call, end))
     call, _ = studio.call(Answer(pieces=[CHUNK]), settings=studio.settings(sinks=()))
