@@ -23,6 +23,7 @@ Which package answers which question; each imports only from those below it::
     errors        What is raised?
     records       What is remembered of a call, and where does it go?
     redaction     What must not be repeated, and how is it taken out?
+    lazy_names    How does a name of the package cost nothing until it is used?
     at_fork       What happens in a forked child, and in which order?
     interruption  Which exceptions are Ctrl-C, and not failures?
     lazy_pattern  How does a regular expression cost nothing until it is used?
@@ -58,60 +59,9 @@ or by the thread that closes the client. The supervisor and a thread that cancel
 connection. The worker releases its duplicate before the connection is pooled.
 """
 
-# logging holds its own lock at a fork, and has to be loaded before the lock below is registered.
-import logging  # noqa: F401
-import os
-import threading
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import typing as _typing
 
-if TYPE_CHECKING:
-    from llmwatch import sdk
-    from llmwatch.auth import Refresh, Refreshing
-    from llmwatch.auth.refreshing import refreshing
-    from llmwatch.client import Client, Collected, Stream, collect, effective_limits, request, stats, stream
-    from llmwatch.engine import DelayNotice, Notice, NoticeCallback, ProgressNotice, Resend, RetryNotice, WaitNotice
-    from llmwatch.errors import (
-        BodyTooLarge,
-        Cancelled,
-        CircuitOpen,
-        ConfigError,
-        ConnectFailed,
-        EmptyStream,
-        EventTooLarge,
-        LLMWatchError,
-        MalformedEvent,
-        NotAStream,
-        ProviderError,
-        RefreshFailed,
-        StreamCut,
-        StreamTruncated,
-        TooManyOrphans,
-        TooManyThreads,
-        WatchTimeout,
-    )
-    from llmwatch.hooks.install import install, uninstall
-    from llmwatch.payload import register_model_url, register_reasoning_model
-    from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
-    from llmwatch.policy.label import label
-    from llmwatch.records import AttemptRecord, CallLog, CallRecord, Decision, JsonLinesSink, Recovery, Sink
-    from llmwatch.recovery import Reason
-    from llmwatch.session import Session, mount
-    from llmwatch.watch import CancelToken
-    from llmwatch.wire import (
-        DialectDetector,
-        DialectReader,
-        Event,
-        Kind,
-        Meaning,
-        StreamError,
-        ToolCall,
-        ToolDelta,
-        Usage,
-        register_dialect,
-        unregister_dialect,
-    )
-    from llmwatch.wrap import Iterating, beat, call, iterate, on_abort, paused, watched
+from llmwatch import lazy_names as _lazy_names
 
 __all__ = [
     "UNSET",
@@ -196,49 +146,53 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Every module is loaded with the first name that needs it: a process that makes no call pays for none of them.
-_PUBLIC_MODULES = ("errors", "faults", "records", "sdk", "testing")
-_PACKAGES = (
-    "errors",
-    "records",
-    "payload",
-    "wire",
-    "policy",
-    "watch",
-    "recovery",
-    "engine",
-    "client",
-    "wrap",
-    "session",
-    "auth",
-    "hooks",
-)
-"""Where the names of ``__all__`` are, from the ground up."""
-
-
-_loading = threading.RLock()
-"""Held while a name is loaded, and by a fork.
-
-A child would wait for ever for a module that another thread was loading.
-
-It is the first lock of its thread. Below it are the locks of imports, and logging's.
-"""
-os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
-
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC_MODULES:
-        # Without the lock, since a module that is being loaded may ask for it.
-        return import_module(f"{__name__}.{name}")
-    if name in __all__:
-        with _loading:
-            for package in _PACKAGES:
-                module = import_module(f"{__name__}.{package}")
-                if name in module.__all__:
-                    value = globals()[name] = getattr(module, name)
-                    return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_PUBLIC_MODULES})
+if _typing.TYPE_CHECKING:
+    from llmwatch import sdk
+    from llmwatch.auth import Refresh, Refreshing
+    from llmwatch.auth.refreshing import refreshing
+    from llmwatch.client import Client, Collected, Stream, collect, effective_limits, request, stats, stream
+    from llmwatch.engine import DelayNotice, Notice, NoticeCallback, ProgressNotice, Resend, RetryNotice, WaitNotice
+    from llmwatch.errors import (
+        BodyTooLarge,
+        Cancelled,
+        CircuitOpen,
+        ConfigError,
+        ConnectFailed,
+        EmptyStream,
+        EventTooLarge,
+        LLMWatchError,
+        MalformedEvent,
+        NotAStream,
+        ProviderError,
+        RefreshFailed,
+        StreamCut,
+        StreamTruncated,
+        TooManyOrphans,
+        TooManyThreads,
+        WatchTimeout,
+    )
+    from llmwatch.hooks.install import install, uninstall
+    from llmwatch.payload import register_model_url, register_reasoning_model
+    from llmwatch.policy import UNSET, EffectiveLimit, EffectiveLimits, Limits, OnRetry, Retry, Seconds, Unset
+    from llmwatch.policy.label import label
+    from llmwatch.records import AttemptRecord, CallLog, CallRecord, Decision, JsonLinesSink, Recovery, Sink
+    from llmwatch.recovery import Reason
+    from llmwatch.session import Session, mount
+    from llmwatch.watch import CancelToken
+    from llmwatch.wire import (
+        DialectDetector,
+        DialectReader,
+        Event,
+        Kind,
+        Meaning,
+        StreamError,
+        ToolCall,
+        ToolDelta,
+        Usage,
+        register_dialect,
+        unregister_dialect,
+    )
+    from llmwatch.wrap import Iterating, beat, call, iterate, on_abort, paused, watched
+else:
+    # Out of sight of type checkers, which would let any name pass.
+    __getattr__, __dir__ = _lazy_names.functions(__name__, __all__)

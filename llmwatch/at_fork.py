@@ -9,6 +9,8 @@ with ``os.register_at_fork``. The child runs these in turn, each in the order of
 3. the functions marked :func:`in_child`.
 
 A step that fails stops none of the others.
+
+Before the fork, and until it is over, the forking thread has each lock that was passed to :func:`hold`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
-__all__ = ["Forkable", "follow", "in_child", "renew_in_child"]
+__all__ = ["Forkable", "follow", "hold", "in_child", "renew_in_child"]
 
 
 class Forkable(Protocol):
@@ -45,6 +47,12 @@ def renew_in_child(module: dict[str, Any], name: str, make: Callable[[], object]
 def follow(member: Forkable) -> None:
     """Call ``member.after_fork()`` in every child that is forked while ``member`` is alive."""
     _members.add(member)
+
+
+def hold(lock: Any) -> None:
+    """Have every fork take ``lock``, which is re-entrant, and release it in the parent and in the child."""
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 
 def in_child(function: Callable[[], None]) -> Callable[[], None]:

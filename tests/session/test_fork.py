@@ -244,7 +244,7 @@ def test_every_lock_may_be_held_at_the_fork(way: Way) -> None:
                     for key in {*getattr(one, "__dict__", ()), *slots} - {"__dict__"}:
                         named(getattr(one, key, None), f"{module}.{kind.__qualname__}.{key}", found)
             # A fork itself takes this one, and waits for whoever has it.
-            del found[id(llmwatch._loading)]
+            del found[id(llmwatch.lazy_names._loading)]
             return found
 
         auth = llmwatch.refreshing(lambda: "token", token=None)
