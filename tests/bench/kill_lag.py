@@ -50,9 +50,9 @@ class Noted(Attempt[Any]):
 
     by_thread: ClassVar[dict[int, Noted]] = {}
 
-    def start(self, work: Callable[[Any], None]) -> None:
+    def start(self, *args: Any, **kwargs: Any) -> None:
         Noted.by_thread[threading.get_ident()] = self
-        super().start(work)
+        super().start(*args, **kwargs)
 
     @classmethod
     def silent(cls, thread: threading.Thread) -> bool:

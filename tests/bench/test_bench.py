@@ -10,8 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from llmwatch import Client, Retry
+from llmwatch.engine import call
+from tests.bench.kill_lag import Noted, ours
 from tests.bench.measure import Figure, Result, Sample, Spread, as_json, pairs, table
 from tests.bench.runner import MODULES, figures_of, main, measured, run, wanted
+from tests.bench.server import running
 
 FIGURE = Figure(name="kind.one", what="ours / theirs", goal=1.5)
 EXPECTED = """
@@ -96,6 +100,13 @@ def test_calls_to_a_server_are_measured() -> None:
     assert result.value is not None
     assert result.value.count == 3
     assert result.notes == ("connections opened in 200 calls more: 0, 0 without llmwatch",)
+
+
+def test_the_lag_of_a_kill_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "Attempt", Noted)
+    with running("silent") as url, Client(retry=Retry.none()) as client:
+        lags = ours(client, url, streams=3, step=0.0)
+    assert 0 < lags.p50 <= lags.p99 <= lags.most
 
 
 def test_a_figure_that_fails_says_why(monkeypatch: pytest.MonkeyPatch) -> None:

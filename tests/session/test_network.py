@@ -231,7 +231,7 @@ def test_a_shorter_time_out_lowers_a_set_limit(way: Way) -> None:
     A time-out that is set aside, by the argument or by the variable, lowers nothing.
     """
     with FaultServer("silent") as server, way.session(limits=llmwatch.Limits(ttfb=LONG)) as session:
-        error = caught(requests.RequestException, session.get, server.url, timeout=LIMIT)
+        error = caught(requests.RequestException, session.get, server.url, timeout=(LONG, LIMIT))
         assert isinstance(error, llmwatch.WatchTimeout)
         assert (error.limit, error.limit_seconds) == ("ttfb", LIMIT)
 

@@ -308,7 +308,7 @@ def test_a_time_out_inside_the_function_is_kept(serve: Serve) -> None:
     """``timeout=`` inside the function raises what requests raises, and that comes out."""
     server = serve("silent")
     with pytest.raises(requests.ReadTimeout):
-        call(ask, server.chat_url, timeout=LIMIT, limits=Limits(ttfb=LONG))
+        call(ask, server.chat_url, timeout=(LONG, LIMIT), limits=Limits(ttfb=LONG))
     assert len(server.requests) == 1
 
 
