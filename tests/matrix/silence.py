@@ -508,7 +508,7 @@ ROWS = (
         cases=(
             Case(
                 scripts=("flood-content",),
-                limits={"total": SOON},
+                limits={"total": 2 * LIVELY},
                 cells=_stalled("total", tokens=SOME, events=SOME, plain=None),
             ),
         ),
