@@ -194,7 +194,9 @@ class Call(Generic[T]):
         token = self._options.cancel
         if token is not None:
             # Weakly: a cancel token may outlive a dropped call, and must not keep it alive.
-            self._subscription = token.subscribe(_weakly(weakref.WeakMethod(self.cancel), "user"))
+            self._subscription = token.subscribe(
+                functools.partial(_weakly_ended(weakref.WeakMethod(self.cancel)), "user")
+            )
         if self._loop is not None and self._loop.attempts:
             # The library around the call has decided on a resend, and has waited.
             self._log_resend(self._loop.attempts[-1], self._loop.decisions[-1].wait or 0.0)
@@ -753,15 +755,6 @@ def _weakly_ended(method: weakref.WeakMethod[Callable[[str], None]]) -> Callable
             bound(by)
 
     return end
-
-
-def _weakly(method: weakref.WeakMethod[Callable[[str], None]], by: str) -> Callable[[], None]:
-    def call() -> None:
-        bound = method()
-        if bound is not None:
-            bound(by)
-
-    return call
 
 
 def _leave_open_calls() -> None:
