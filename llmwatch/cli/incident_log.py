@@ -54,8 +54,9 @@ class IncidentLog:
     ``lines`` counts the lines so far that were not blank, ``read`` the calls so far.
     """
 
-    def __init__(self, source: BinaryIO, name: str, on_skipped: Callable[[Skipped], None]) -> None:
+    def __init__(self, source: BinaryIO, name: str, on_skipped: Callable[[Skipped], None], kind: str) -> None:
         self._source = source
+        self._kind = kind
         self._on_skipped = on_skipped
         self.name = name
         self.lines = 0
@@ -86,29 +87,32 @@ class IncidentLog:
                 else:
                     yield line
         except OSError as error:
-            raise _unreadable(self.name, error) from None
+            raise _unreadable(self._kind, self.name, error) from None
 
 
 @contextmanager
-def opened(path: str, on_skipped: Callable[[Skipped], None]) -> Iterator[IncidentLog]:
-    """The log at ``path``; ``-``: standard input. Raises :class:`~llmwatch.ConfigError` if opening fails."""
+def opened(path: str, on_skipped: Callable[[Skipped], None], *, kind: str = "incident log") -> Iterator[IncidentLog]:
+    """The log at ``path``; ``-``: standard input. Raises :class:`~llmwatch.ConfigError` if opening fails.
+
+    ``kind`` is what errors call the file.
+    """
     if path == "-":
         if sys.stdin is None:
             raise ConfigError("Standard input is closed; name a file.", field="FILE")
-        yield IncidentLog(sys.stdin.buffer, "standard input", on_skipped)
+        yield IncidentLog(sys.stdin.buffer, "standard input", on_skipped, kind)
         return
     name = tame(path)
     try:
         source = open(path, "rb")  # noqa: SIM115 - what is raised inside the block below is not this call's
     except OSError as error:
-        raise _unreadable(name, error) from None
+        raise _unreadable(kind, name, error) from None
     with source:
-        yield IncidentLog(source, name, on_skipped)
+        yield IncidentLog(source, name, on_skipped, kind)
 
 
-def _unreadable(name: str, error: OSError) -> ConfigError:
+def _unreadable(kind: str, name: str, error: OSError) -> ConfigError:
     why = error.strerror or type(error).__name__
-    return ConfigError(f"The incident log {name} cannot be read: {why}.", field="FILE")
+    return ConfigError(f"The {kind} {name} cannot be read: {why}.", field="FILE")
 
 
 def _call(line: bytes | None) -> CallRecord:

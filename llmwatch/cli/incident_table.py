@@ -16,7 +16,7 @@ from llmwatch.cli.incident_log import tame
 from llmwatch.cli.terminal import Terminal, table
 from llmwatch.records.call import CALL_OUTCOMES
 
-__all__ = ["OUTCOME_STYLES", "Listing", "Place", "Totals", "lost", "place_of", "seconds", "when"]
+__all__ = ["OUTCOME_STYLES", "Listing", "Place", "Totals", "counted", "lost", "place_of", "seconds", "when"]
 
 OUTCOME_STYLES = {"done": "dim", "recovered": "green", "failed": "red", "cancelled": "yellow"}
 """The colour of each outcome on a terminal."""
@@ -27,6 +27,8 @@ _COLUMNS = (
     "origin",
     "entry point",
     "model",
+    "process",
+    "label",
     "phase",
     "limit or cause",
     "status",
@@ -35,7 +37,7 @@ _COLUMNS = (
     "decision",
     "outcome",
 )
-_TO_THE_RIGHT = ("status", "elapsed", "attempts")
+_TO_THE_RIGHT = ("process", "status", "elapsed", "attempts")
 _GAP = 2
 _ID_SHOWN = 8
 """Characters shown of a call's id, which is random: enough to name it among thousands."""
@@ -108,6 +110,8 @@ def _row(record: CallRecord) -> _Row:
         tame(record.origin, _MOST_CELL) or _NOTHING,
         tame(record.entry_point, _MOST_CELL) or _NOTHING,
         tame(record.model or "", _MOST_CELL) or _NOTHING,
+        _NOTHING if record.process is None else str(record.process),
+        tame(record.label or "", _MOST_CELL) or _NOTHING,
         _joined([place.phase for place in places]),
         _joined([place.why for place in places]) if places else record.cause or _NOTHING,
         _NOTHING if record.status is None else str(record.status),
@@ -123,10 +127,12 @@ def _joined(names: Sequence[str]) -> str:
 
 
 def _stacked(row: _Row) -> Iterator[Text]:
-    call, began, origin, entry_point, model, phase, why, status, elapsed, attempts, decision, outcome = row
-    yield Text(f"{call}  {began}  ").append(outcome, style=OUTCOME_STYLES.get(outcome, ""))
-    yield Text(f"  {origin}, {entry_point}, model {model}", style="dim")
-    yield Text(f"  {phase}: {why}; status {status}, {elapsed}, {_count(int(attempts), 'attempt')}, {decision}")
+    call, began, origin, entry_point, model, process, label, *rest, outcome = row
+    phase, why, status, elapsed, attempts, decision = rest
+    first = Text(f"{call}  {began}  ").append(outcome, style=OUTCOME_STYLES.get(outcome, ""))
+    yield first.append(f"  process {process}" + ("" if label == _NOTHING else f"  {label}"))
+    yield Text(f"  model {model} at {origin}, {entry_point}", style="dim")
+    yield Text(f"  {phase}: {why}; status {status}, {elapsed}, {counted(int(attempts), 'attempt')}, {decision}")
 
 
 def _print(terminal: Terminal, lines: Sequence[Text] | Iterator[Text]) -> None:
@@ -177,7 +183,7 @@ class Totals:
             (
                 tame(place.phase, _MOST_CELL) or _NOTHING,
                 tame(place.why, _MOST_CELL),
-                *(str(counted[place]) for counted in (self.attempts, self.calls, self.recovered)),
+                *(str(counts[place]) for counts in (self.attempts, self.calls, self.recovered)),
             )
             for place in self.places
         ]
@@ -195,7 +201,7 @@ class Totals:
         most, rest = self.places[:_MOST_PLACES], len(self.places) - _MOST_PLACES
         told = ", ".join(f"{tame(str(place), _MOST_CELL)} ({self.calls[place]})" for place in most)
         more = f" and {rest} more" if rest > 0 else ""
-        return f"{_count(self.number, 'call')}: {ended}." + (f" By phase and limit: {told}{more}." if told else "")
+        return f"{counted(self.number, 'call')}: {ended}." + (f" By phase and limit: {told}{more}." if told else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -247,5 +253,6 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if abs(value) < 10 else f"{value:.1f} s" if abs(value) < 100 else f"{value:,.0f} s"
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where there are several."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -59,6 +59,9 @@ def _head(record: CallRecord) -> _Rows:
     yield "elapsed", Text(f"{_exactly(record.elapsed)} s, {len(record.attempts)} attempt(s){delayed}")
     yield "entry point", Text(tame(record.entry_point))
     yield "model", Text(tame(record.model or "not known"))
+    yield "process", Text("not known" if record.process is None else str(record.process))
+    if record.label is not None:
+        yield "label", Text(tame(record.label))
     yield "status", Text("no answer" if record.status is None else f"HTTP {record.status}")
     yield "limits", Text(_limits(record))
     whole = "complete" if record.diagnostics_complete else "not complete: some of what was known was not kept"

@@ -16,6 +16,7 @@ import typer
 from llmwatch import CallRecord
 from llmwatch.cli import incident_view, options
 from llmwatch.cli.exit_codes import ExitCode, command
+from llmwatch.cli.good_calls import GoodCalls
 from llmwatch.cli.incident_log import IncidentLog, Skipped, opened, tame
 from llmwatch.cli.incident_table import Listing, Totals, lost
 from llmwatch.cli.terminal import Terminal
@@ -157,6 +158,15 @@ Last = Annotated[
     int | None,
     typer.Option("--last", metavar="N", min=1, max=1_000_000, help="The last N of them; no more are held in memory."),
 ]
+Calls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--call-log",
+        metavar="FILE",
+        help="Count the calls that went well here, and in its rotated files; if not given, where LLMWATCH_CALL_LOG"
+        " says.",
+    ),
+]
 OnlyTotals = Annotated[bool, typer.Option("--totals", help="Totals by phase, limit and outcome, without the calls.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="One JSON object: the calls' whole records, the totals, the lines skipped.")
@@ -174,13 +184,15 @@ def incidents(
     cause: Cause = None,
     since: Since = None,
     last: Last = None,
+    call_log: Calls = None,
     totals: OnlyTotals = False,
     as_json: AsJson = False,
 ) -> ExitCode:
     """Show the calls in an incident log, which llmwatch writes to the file in LLMWATCH_INCIDENT_LOG.
 
     The log has the calls that lost an attempt, whether or not a later attempt was answered. All filters hold together,
-    and the totals count the calls that pass them. A damaged line is reported on standard error, and skipped.
+    and the totals count the calls that pass them. How many calls went well is counted in a call log (--call-log), by
+    --since and --origin. A damaged line is reported on standard error, and skipped.
     """
     if call is not None and (totals or not call.strip()):
         raise typer.BadParameter("it takes an id, and cannot be combined with --totals.", param_hint="--call")
@@ -199,16 +211,20 @@ def incidents(
         if call is not None:
             calls = [_the_one(calls, call.strip(), log)]
         if as_json:
-            _write_document(terminal, calls, skipped)
+            _write_document(terminal, calls, _good(call_log, wanted), skipped)
         elif call is not None:
             for record in calls:
                 incident_view.show(terminal, record)
         else:
-            _show(terminal, calls, log, only_totals=totals)
+            shown = _show(terminal, calls, log, only_totals=totals)
+            good = _good(call_log, wanted)
+            if shown or good.number is not None:
+                terminal.show(str(good))
     return ExitCode.DONE
 
 
-def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, only_totals: bool) -> None:
+def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, only_totals: bool) -> int:
+    """Show the calls, and return their number."""
     listing, totals = Listing(), Totals()
     for record in calls:
         totals.add(record)
@@ -227,6 +243,11 @@ def _show(terminal: Terminal, calls: Iterable[CallRecord], log: IncidentLog, *, 
         terminal.show(f"There is no call in {log.name}. Is it an incident log?")
     else:
         terminal.show(f"None of the {log.read:,} calls in {log.name} passes the filters.")
+    return totals.number
+
+
+def _good(names: list[str] | None, wanted: _Wanted) -> GoodCalls:
+    return GoodCalls.among(names, origin=wanted.origin, since=wanted.since)
 
 
 def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> CallRecord:
@@ -247,7 +268,7 @@ def _the_one(calls: Iterable[CallRecord], beginning: str, log: IncidentLog) -> C
     return next(iter(named.values()))
 
 
-def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _SkippedLines) -> None:
+def _write_document(terminal: Terminal, calls: Iterable[CallRecord], good: GoodCalls, skipped: _SkippedLines) -> None:
     # Call by call, because a log may be too large for memory.
     totals = Totals()
     terminal.write('{"calls": [')
@@ -256,7 +277,7 @@ def _write_document(terminal: Terminal, calls: Iterable[CallRecord], skipped: _S
         terminal.write(_compact({**record.to_dict(), "model": record.model, "status": record.status}))
         totals.add(record)
     terminal.write('\n],\n"totals": ')
-    terminal.write(_compact({**totals.to_dict(), "skipped": skipped.number}))
+    terminal.write(_compact({**totals.to_dict(), "good": good.to_dict(), "skipped": skipped.number}))
     lines = ",\n".join(_compact(line.to_dict()) for line in skipped.kept)
     terminal.write(f',\n"skipped": [{lines}]}}\n')
 

@@ -85,7 +85,7 @@ def _limit(text: str) -> tuple[str, float]:
 def _read(names: Sequence[str], terminal: Terminal) -> Iterator[CallRecord]:
     skipped: list[Skipped] = []
     for name in names:
-        with opened(name, skipped.append) as log:
+        with opened(name, skipped.append, kind="call log") as log:
             yield from log.calls()
     if skipped:
         terminal.note(f"{len(skipped):,} lines were skipped; the first is line {skipped[0].line}: {skipped[0].why}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from llmwatch import CallRecord
@@ -84,8 +85,8 @@ def lines(*records: CallRecord) -> bytes:
     return b"".join(json.dumps(record.to_dict()).encode() + b"\n" for record in records)
 
 
-def incidents(*arguments: str, log: bytes = b"") -> Ended:
-    return invoke("incidents", "-", *arguments, stdin=log)
+def incidents(*arguments: str, log: bytes = b"", env: Mapping[str, str] | None = None) -> Ended:
+    return invoke("incidents", "-", *arguments, stdin=log, env=env)
 
 
 def document(*arguments: str, log: bytes) -> dict[str, Any]:

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from llmwatch import CallRecord, CancelToken, Client, Limits, LLMWatchError, Retry, RetryNotice
+from llmwatch import CallRecord, CancelToken, Client, Limits, LLMWatchError, Retry, RetryNotice, label
 from llmwatch.faults import FaultServer
 from llmwatch.watch.clock import SYSTEM
 from tests.cli.incident_calls import SEVERAL, attempt, call, document, incidents, lines, shown
@@ -18,8 +19,8 @@ from tests.rows import each
 
 BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "a secret prompt"}]}
 _COLUMNS = (
-    *("call", "when", "origin", "entry point", "model", "phase", "limit or cause", "status", "elapsed"),
-    *("attempts", "decision", "outcome"),
+    *("call", "when", "origin", "entry point", "model", "process", "label", "phase"),
+    *("limit or cause", "status", "elapsed", "attempts", "decision", "outcome"),
 )
 
 
@@ -44,7 +45,7 @@ def happen(path: Path) -> list[CallRecord]:
         limits = Limits(ttfb=LIMIT, stale=LIMIT)
         with FaultServer(scripts) as server, Client(limits=limits, retry=retry, on_notice=on_notice) as client:
             stream = client.stream("POST", server.chat_url, json=BODY, cancel=token if on_notice else None)
-            with contextlib.suppress(LLMWatchError), stream:
+            with contextlib.suppress(LLMWatchError), label("night/1"), stream:
                 for _ in stream:
                     pass
     return [CallRecord.from_dict(json.loads(line)) for line in path.read_text().splitlines()]
@@ -91,12 +92,13 @@ def test_each_logged_incident_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
     header, *rows = done.out.splitlines()
     assert [cell.strip() for cell in re.split("  +", header)] == list(_COLUMNS)
     cells = [[cell.strip() for cell in re.split("  +", row)] for row in rows[:3]]
+    process = str(os.getpid())
     assert [row[0] for row in cells] == [record.call_id[:8] for record in records]
     assert [row[2] for row in cells] == [record.origin for record in records]
-    assert [row[3:8] + row[9:] for row in cells] == [
-        ["stream", "m", "waiting", "ttfb", "200", "2", "retry", "recovered"],
-        ["stream", "m", "content", "stale", "200", "1", "continue", "failed"],
-        ["stream", "m", "waiting", "ttfb", "-", "1", "stop", "cancelled"],
+    assert [row[3:10] + row[11:] for row in cells] == [
+        ["stream", "m", process, "night/1", "waiting", "ttfb", "200", "2", "retry", "recovered"],
+        ["stream", "m", process, "night/1", "content", "stale", "200", "1", "continue", "failed"],
+        ["stream", "m", process, "night/1", "waiting", "ttfb", "-", "1", "stop", "cancelled"],
     ]
     assert rows[3] == ""
     assert rows[4].startswith("3 calls: 1 recovered, 1 failed, 1 cancelled. By phase and limit: waiting: ttfb (2), ")
@@ -110,6 +112,8 @@ def test_each_logged_incident_is_a_row(tmp_path: Path, monkeypatch: pytest.Monke
         recovered.call_id,
         "entry point  stream",
         "model        m",
+        f"process      {os.getpid()}",
+        "label        night/1",
         "status       HTTP 200",
         "diagnostics  complete",
         "the call begins",
@@ -315,11 +319,11 @@ def test_totals_count_lost_attempts_calls_and_recoveries() -> None:
         "6 calls: 2 recovered, 3 failed, 1 cancelled. By phase and limit: waiting: ttfb (3), content: stale (2),"
         " before any attempt: setup_failure (1), connecting: connect_failed (1)."
     )
-    assert incidents(log=log).out.splitlines()[-1] == closing
+    assert incidents(log=log).out.splitlines()[-2] == closing
     out = incidents("--totals", log=log).out
-    assert out.splitlines()[-1] == closing
+    assert out.splitlines()[-2] == closing
     assert re.search(r"^waiting +ttfb +4 +3 +2$", out, re.MULTILINE)
     assert re.search(r"^recovered +2$", out, re.MULTILINE)
     assert shown(out) == []
     row = next(line for line in incidents(log=log).out.splitlines() if line.startswith("00000006"))
-    assert re.split("  +", row)[5:7] == ["waiting, content", "ttfb, stale"]
+    assert re.split("  +", row)[7:9] == ["waiting, content", "ttfb, stale"]

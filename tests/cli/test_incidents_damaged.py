@@ -177,6 +177,6 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
     finally:
         tracemalloc.stop()
     assert shown(done.out)[-1] == "3"
-    assert len(done.out.splitlines()) == 6
+    assert len(done.out.splitlines()) == 7
     assert "line 2001 is skipped: it is longer than 4 MiB" in done.err
     assert peak < 3 * LONGEST_LINE

@@ -78,6 +78,21 @@ def test_no_line_is_wider_than_the_terminal(columns: int, arguments: tuple[str, 
         assert all(words in plain for words in ("one.example.com", "stale", "recovered", "2025-06-15"))
 
 
+def test_a_call_is_readable_at_80_columns(tmp_path: Path) -> None:
+    """On a terminal of 80 columns a call has three lines, each of them in one piece."""
+    path = tmp_path / "log"
+    lost = (attempt(1, model="gpt-4o-mini-2024-07-18"), attempt(2, model="gpt-4o-mini-2024-07-18", status=503))
+    path.write_bytes(lines(call(1, process=4194304, label="night/job-17", attempts=lost, outcome="failed")))
+    drawn = in_terminal(["incidents", str(path)], columns=80, env={"NO_COLOR": "1"})
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", drawn.out).replace("\r", "").splitlines()
+    assert re.fullmatch(r"00000001  2025-06-15 \S+  failed  process 4194304  night/job-17", plain[0])
+    assert plain[1:4] == [
+        "  model gpt-4o-mini-2024-07-18 at http://one.example.com, stream",
+        "  waiting: ttfb; status 503, 3.50 s, 2 attempts, retry",
+        "",
+    ]
+
+
 def test_no_color_and_pipes_get_no_colours(tmp_path: Path) -> None:
     """NO_COLOR keeps colours from a terminal; a pipe never gets any."""
     path = tmp_path / "log"
