@@ -181,8 +181,7 @@ class Failure:
 def failure_of(error: BaseException) -> Failure:
     """``error`` as a :class:`Failure`; ``UNKNOWN`` for an error that is not llmwatch's."""
     variant = _variant(error)
-    kinds = (_KINDS.get((cls, variant)) for cls in type(error).__mro__)
-    kind = next((kind for kind in kinds if kind is not None), FailureKind.UNKNOWN)
+    kind = _KINDS.get((type(error), variant)) or _inherited(type(error), variant)
     if isinstance(error, errors.WatchTimeout):
         return Failure(kind=kind, limit=error.limit)
     if isinstance(error, errors.ProviderError):
@@ -199,6 +198,11 @@ def failure_of(error: BaseException) -> Failure:
         # The transport has seen errno and the handshake: its answer goes before the table.
         return Failure(kind=kind, retry_after=error.retry_after, retryable=error.retryable)
     return Failure(kind=kind)
+
+
+def _inherited(error: type[BaseException], variant: str | bool | None) -> FailureKind:
+    kinds = (_KINDS.get((cls, variant)) for cls in error.__mro__)
+    return next((kind for kind in kinds if kind is not None), FailureKind.UNKNOWN)
 
 
 def _variant(error: BaseException) -> str | bool | None:

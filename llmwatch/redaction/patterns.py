@@ -87,7 +87,7 @@ _BEARER = lazy(
 )
 _BASIC = lazy(r"\b([Bb]asic\s{1,4})(?=[A-Za-z0-9+/]{0,32}[A-Z0-9=])[A-Za-z0-9+/]{4,}={0,2}")
 
-_NAMED_BY = lazy("key|token|secret|pass|pwd|credential|sig|auth|cookie|bearer|basic")
+_NAMED_BY = lazy("key|token|secret|passw|passp|passc|pwd|credential|sig|auth|cookie|bearer|basic")
 
 # The name of a header is matched word by word. The second pattern lists names whose values are not secret.
 _KEY_HEADER = lazy(

@@ -51,6 +51,15 @@ class TestText:
             for text in (place.format(secret), f"it said: {place.format(secret)} and failed"):
                 assert not traces([secret], redact.text(text)), redact.text(text)
 
+    def test_each_name_masks_the_value_behind_it(self) -> None:
+        """A text with one name alone, the shortest that it takes, is read as closely as one with several."""
+        names = (
+            "api_key token secret password passwd passphrase passcode pwd credential signature sig auth bearer cookie"
+            " authorization key"
+        )
+        shown = {name: redact.text(f"rejected {name}=swordfish42") for name in names.split()}
+        assert {name: text for name, text in shown.items() if text != f"rejected {name}=***"} == {}
+
     @pytest.mark.parametrize(
         "text",
         [
