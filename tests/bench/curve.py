@@ -2,20 +2,21 @@
 
 1, 10, 100, 1,000 and 4,000 streams are begun, each in a thread of its own, and all of them get :data:`RATE` events a
 second in all. Measured are the processor time of a call, from the making of its thread to its first event, and that of
-an event. The figures hold 4,000 streams against 100; their notes show the whole curve, of ``Client.stream`` and of bare
-requests.
+an event. The figures hold 4,000 streams against 100; their notes show the whole curve, of ``Client.stream``, of bare
+requests, and of ``Client.stream`` with a longer switch interval (:mod:`tests.bench.many_streams` tells why).
 """
 
 from __future__ import annotations
 
 import itertools
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from llmwatch import Client
 from tests.bench.entry_points import read_client
-from tests.bench.many_streams import bare
+from tests.bench.many_streams import LONGER, bare
 from tests.bench.measure import Figure, Result, Spread, descriptors, fresh, sample
 from tests.bench.server import running
 
@@ -81,8 +82,10 @@ class Streams:
         return 1
 
 
-def taken(watched: bool, count: int, seconds: float) -> Point:
+def taken(watched: bool, count: int, seconds: float, interval: float | None = None) -> Point:
     """The costs beside ``count`` streams that are read for ``seconds``."""
+    if interval is not None:
+        sys.setswitchinterval(interval)
     descriptors(5 * count + 500)
     events = max(1, int(RATE / count * seconds))
     with running("ticking", count, events, RATE / count) as url, Client() as client:
@@ -100,22 +103,28 @@ def measure(names: Sequence[str], quick: bool) -> list[Result]:
         watched: {size: [fresh(taken, watched, size, seconds) for _ in range(runs)] for size in SIZES}
         for watched in (True, False)
     }
-    return [_result(figure, found) for figure in FIGURES if figure.name in names]
+    calm = {size: [fresh(taken, True, size, seconds, LONGER)] for size in SIZES}
+    return [_result(figure, found, calm) for figure in FIGURES if figure.name in names]
 
 
-def _result(figure: Figure, found: dict[bool, dict[int, list[Point]]]) -> Result:
+def _result(figure: Figure, found: dict[bool, dict[int, list[Point]]], calm: dict[int, list[Point]]) -> Result:
     part = figure.name.rpartition(".")[2]
     ours, bare_ones = (
         {size: [getattr(point, part) for point in points] for size, points in found[watched].items()}
         for watched in (True, False)
     )
+    calmly = {size: [getattr(point, part) for point in points] for size, points in calm.items()}
     return Result(
         figure=figure,
         value=Spread.of([most / least for most, least in zip(ours[MOST], ours[LEAST], strict=True)]),
         ours=Spread.of(ours[MOST]).times(1e6),
         theirs=Spread.of(ours[LEAST]).times(1e6),
         unit="us",
-        notes=(f"watched: {_curve(ours)} us", f"bare: {_curve(bare_ones)} us"),
+        notes=(
+            f"watched: {_curve(ours)} us",
+            f"bare: {_curve(bare_ones)} us",
+            f"watched, with a switch interval of {LONGER * 1e3:g} ms: {_curve(calmly)} us",
+        ),
     )
 
 
