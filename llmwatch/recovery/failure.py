@@ -140,7 +140,9 @@ class FailureKind(Enum):
         return self.name.lower()
 
 
-_KINDS = {(kind.value.error, kind.value.variant): kind for kind in FailureKind}
+_KINDS: dict[tuple[type[BaseException], str | bool | None], FailureKind] = {
+    (kind.value.error, kind.value.variant): kind for kind in FailureKind
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
