@@ -55,7 +55,8 @@ A kill, from the expiry of a limit to the exception:
 
 A worker that reads after an expiry stores the same verdict itself. Only the worker whose attempt owns a connection
 closes its socket. An idle one is closed by the worker that takes it from the pool or brings it back to a closed pool,
-or by the thread that closes the client. The supervisor and a thread that cancels shut duplicates down and leave the
+by the thread that closes the client or calls ``uninstall()`` (for the main thread, by a helper: transport/aside.py),
+or by a forked child, for itself alone. The supervisor and a thread that cancels shut duplicates down and leave the
 connection. The worker releases its duplicate before the connection is pooled.
 """
 
