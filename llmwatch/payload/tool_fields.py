@@ -4,6 +4,17 @@
 :mod:`llmwatch.payload.confidential` uses it to find the names and credentials that must not be repeated. The provider
 and llmwatch may read a field that occurs twice in a body differently, so such a body counts as showing its tools
 incompletely.
+
+A field without a row is ignored, and nothing says so: its tools do not count, so a request that exposes them is resent,
+and the names and credentials in it are not taken out of errors. To add a provider's field:
+
+1. Add its row to :data:`TOOL_FIELDS`, before ``prompt``. ``tests/payload/test_tool_fields.py`` tries every row with a
+   server and its credential; a field of another shape than ``tools`` needs that shape in ``body_of`` there.
+2. If its entries state types that are not in ``_TYPES`` of :mod:`llmwatch.payload.executors`, add these: they decide
+   about tools in answers as well. A type without a row counts as unknown, and blocks a resend. Entries that state no
+   ``type`` are counted by ``_count_field`` in :mod:`llmwatch.payload.tools`.
+3. If it holds the name of a tool or a credential under a key that no other field has, add the key to ``_NAMES`` or
+   ``_CREDENTIAL`` in :mod:`llmwatch.payload.confidential`.
 """
 
 from __future__ import annotations
