@@ -207,9 +207,12 @@ class Attempt(Watched, Generic[T]):
             raise
 
     def take(self, until: float | None = None) -> list[T] | None:
-        """The next batch of items, or ``None`` when the attempt is over or ``until`` has come.
-        Blocks; Ctrl-C interrupts it. Batches that were handed over before a kill or a failure still come out. A
-        cancelled attempt gives nothing.
+        """The next visible batch; ``None`` if the attempt is over without one, or once ``until`` has come.
+        ``until`` is an instant on the attempt's clock; :attr:`verdict` tells the two apart. Blocks; Ctrl-C interrupts
+        it. A batch that is there is returned whatever the verdict and ``until``, so what was handed over before a kill
+        or a failure still comes out; a cancelled attempt has no batch left. After it returns, the caller counts as busy
+        until the next call: a full channel stops the limits meanwhile. Once attempts are ended at exit, threads other
+        than the main one get their ``None`` only after :data:`_STAYS` seconds.
         """
         waiter: Waiter | None = None
         while True:
