@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
+import weakref
 
 import pytest
 import requests
@@ -165,6 +167,29 @@ def test_an_attempt_that_may_not_start_ends_the_call(studio: Studio, monkeypatch
     assert call.next_batch() is None
     assert sender.asked == []
     token.cancel()
+
+
+def test_a_token_does_not_keep_a_call_alive(studio: Studio) -> None:
+    """A call that was dropped is freed while its token lives and its worker waits, by no collector.
+
+    A later cancellation of the token does it no harm.
+    """
+    token = CancelToken()
+    call, sender = studio.call(Answer(silent=True), cancel=token)
+    call.begin()
+    sender.wait_for(1)
+    assert len(token._callbacks) == 1
+    (attempt,) = studio.time.attempts()
+    freed = weakref.ref(call)
+    gc.disable()
+    try:
+        del call
+        eventually(lambda: freed() is None, "the worker does not hold the call either")
+    finally:
+        gc.enable()
+    token.cancel()
+    assert attempt.verdict is None
+    attempt.cancel("user")
 
 
 def test_a_thread_that_cannot_start_ends_the_call(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
