@@ -18,11 +18,12 @@ from llmwatch.cli.incidents import incidents
 from llmwatch.cli.limits import limits
 from llmwatch.cli.run import ScriptCommand
 from llmwatch.cli.run import run as run_script
+from llmwatch.cli.top import top
 from llmwatch.cli.tune import tune
 
 __all__ = ["application", "run"]
 
-_COMMANDS = (demo, chat, limits, incidents, tune)
+_COMMANDS = (demo, chat, limits, incidents, tune, top)
 
 
 def application(*, boxes: bool = False) -> typer.Typer:

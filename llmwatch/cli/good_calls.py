@@ -46,7 +46,7 @@ class GoodCalls:
                 passes = (since is None or record.started_at >= since) and (
                     origin is None or origin.lower() in record.origin.lower()
                 )
-                if passes and record.outcome == "done" and not record.incident:
+                if passes and record.outcome == "done":
                     number += 1
                     first = record.started_at if first is None else min(first, record.started_at)
         except ConfigError as error:

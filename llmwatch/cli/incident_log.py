@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, NoReturn
 from llmwatch import CallRecord, ConfigError
 from llmwatch.records.call import CALL_SCHEMA
 
-__all__ = ["LONGEST_LINE", "IncidentLog", "Skipped", "opened", "tame"]
+__all__ = ["LONGEST_LINE", "IncidentLog", "Skipped", "opened", "read_call", "tame"]
 
 LONGEST_LINE = 4 * 1024 * 1024
 """Maximum length of a line in bytes; a record of a hundred attempts has a tenth of that."""
@@ -69,7 +69,7 @@ class IncidentLog:
                 continue
             self.lines += 1
             try:
-                record = _call(line)
+                record = read_call(line)
             except ValueError as error:
                 self._on_skipped(Skipped(line=number, why=tame(str(error), _MOST_WHY)))
                 continue
@@ -115,7 +115,7 @@ def _unreadable(kind: str, name: str, error: OSError) -> ConfigError:
     return ConfigError(f"The {kind} {name} cannot be read: {why}.", field="FILE")
 
 
-def _call(line: bytes | None) -> CallRecord:
+def read_call(line: bytes | None) -> CallRecord:
     """The record in a line. Raises :class:`ValueError`, whose text quotes nothing of the line."""
     if line is None:
         raise ValueError(f"it is longer than {LONGEST_LINE // 1024**2} MiB")

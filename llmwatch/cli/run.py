@@ -37,7 +37,7 @@ from llmwatch.policy import (
     resolve_override,
     resolve_retry,
 )
-from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE
+from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE, STATUS_FILE_VARIABLE
 from llmwatch.wire import MAX_EVENT
 
 __all__ = ["ScriptCommand", "run"]
@@ -219,7 +219,7 @@ def _environment(environ: Mapping[str, str], *, quiet: bool, json_file: str | No
         "errors": standard_error(),
     }
     made = {**environ, PYTHONPATH: joined(_SITE, path), VARIABLE: json.dumps(message)}
-    for variable in (INCIDENT_LOG_VARIABLE, CALL_LOG_VARIABLE):
+    for variable in (INCIDENT_LOG_VARIABLE, CALL_LOG_VARIABLE, STATUS_FILE_VARIABLE):
         log = environ.get(variable, "").strip()
         if log:
             made[variable] = os.path.abspath(log)

@@ -11,9 +11,8 @@ import requests
 from llmwatch.at_fork import renew_in_child
 from llmwatch.client.client import Client, Stream
 from llmwatch.client.collected import Collected
+from llmwatch.engine.counters import counters
 from llmwatch.policy import EffectiveLimits, overridden_limits, resolve_limits
-from llmwatch.records.sinks import losses
-from llmwatch.watch import supervisor as supervisors
 
 __all__ = ["collect", "effective_limits", "request", "stats", "stream"]
 
@@ -59,8 +58,7 @@ def stats() -> dict[str, Any]:
     ``calls_lost`` (calls that a call log could not write) and ``sink_errors`` (how often a sink raised, or was not
     called for a dropped call since an earlier one blocked).
     """
-    supervisor = supervisors.current()
-    return {**supervisor.registry.counts(), **supervisor.counts(), **losses(), "supervisor_lag": supervisor.lag()}
+    return counters()
 
 
 def effective_limits(url: str | None = None, body_bytes: int = 0) -> EffectiveLimits:

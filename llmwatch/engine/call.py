@@ -29,7 +29,7 @@ from llmwatch.engine.request import CallRequest
 from llmwatch.engine.resend import changed_request
 from llmwatch.engine.settings import CallOptions, RequestKind, Settings, environment_sinks, log_unknown
 from llmwatch.errors import Cancelled, EmptyStream, LLMWatchError, MalformedEvent, ProviderError
-from llmwatch.payload import ToolExposure, tool_exposure
+from llmwatch.payload import ToolExposure, model_asked, tool_exposure
 from llmwatch.policy import (
     LABEL,
     EffectiveLimits,
@@ -40,10 +40,12 @@ from llmwatch.policy import (
     resolve_retry,
 )
 from llmwatch.records import AttemptRecord, CallRecord, Decision
+from llmwatch.records.attempt import BACKING_OFF
 from llmwatch.records.call import CallOutcome
 from llmwatch.records.log import log_kill, log_resend, say
 from llmwatch.records.sinks import notify, untold
 from llmwatch.recovery import EntryPoint, Facts, Plan, Sent, failure_of, in_seconds
+from llmwatch.redaction import redact
 from llmwatch.watch.attempt import Attempt, serving
 from llmwatch.watch.channel import Bounds
 from llmwatch.watch.clock import Clock, WaitList
@@ -119,7 +121,7 @@ class Call(Generic[T]):
         self.limits: EffectiveLimits = self._resolve_limits()
         if self.limits.warnings:
             log_unknown(os.environ)
-        incidents, calls = environment_sinks(os.environ)
+        incidents, calls, self._status_file = environment_sinks(os.environ)
         self._sinks = (*settings.sinks, *calls)  # of every call
         self._incident_sinks = incidents
         self._planner = Planner(
@@ -191,6 +193,10 @@ class Call(Generic[T]):
         self._context, self._process = contextvars.copy_context(), os.getpid()
         self._thread = threading.get_ident()
         _open[id(self)] = weakref.ref(self)
+        if self._status_file is not None:
+            from llmwatch.engine import status_file  # only a program with such a file needs it
+
+            status_file.keep(self._status_file, _in_flight)
         token = self._options.cancel
         if token is not None:
             # Weakly: a cancel token may outlive a dropped call, and must not keep it alive.
@@ -228,6 +234,30 @@ class Call(Generic[T]):
             self._waiting.wake()
         if attempt is not None:
             attempt.cancel(by)
+
+    def in_flight(self) -> dict[str, Any]:
+        """Where the call stands, in plain JSON values, for a status file. Any thread may ask.
+
+        Nothing of the prompt, the answer, a URL's path or a header is in it.
+        """
+        attempt, context, request = self._attempt, self._context, self._request
+        model = model_asked(request.url, request.body)
+        due = None if attempt is None else attempt.counting()
+        now = self._clock.now()
+        return {
+            "call_id": self.call_id,
+            "started_at": self._began_wall,
+            "elapsed": now - self._began_at,
+            "entry_point": self._options.recorded_as or self._options.entry_point.value,
+            "origin": redact.origin(request.origin),
+            "model": None if model is None else redact.model(model),
+            "label": None if context is None else context.get(LABEL),
+            "attempt": self.number,
+            "max_attempts": self._most_attempts,
+            "phase": BACKING_OFF if attempt is None else attempt.phase.public,
+            "limit": None if due is None else due.limit,
+            "expires_in": None if due is None else max(0.0, due.at - now),
+        }
 
     def after_fork(self) -> None:
         """In a forked child: another thread of the parent may have held the lock."""
@@ -746,6 +776,14 @@ def _around() -> Iterator[object]:
 def _is_failure(fault: LLMWatchError | None) -> bool:
     """Whether an answer that was handed on failed. The caller may want a document in place of events."""
     return isinstance(fault, (ProviderError, MalformedEvent))
+
+
+def _in_flight() -> Iterator[dict[str, Any]]:
+    """Where each open call of this process stands."""
+    for reference in list(_open.values()):
+        call = reference()
+        if call is not None:
+            yield call.in_flight()
 
 
 def _weakly_ended(method: weakref.WeakMethod[Callable[[str], None]]) -> Callable[[str], None]:

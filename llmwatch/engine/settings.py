@@ -29,7 +29,12 @@ from llmwatch.policy import (
     resolve_max_event,
     resolve_override,
 )
-from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE, LOG_SIZE_VARIABLE
+from llmwatch.policy.environment import (
+    CALL_LOG_VARIABLE,
+    INCIDENT_LOG_VARIABLE,
+    LOG_SIZE_VARIABLE,
+    STATUS_FILE_VARIABLE,
+)
 from llmwatch.records import CallLog, Sink
 from llmwatch.records.call_log import MAX_BYTES
 from llmwatch.records.log import log_failure
@@ -239,16 +244,18 @@ _LOGGED: tuple[Sink, ...] = (log_failure,)
 _NONE: tuple[Sink, ...] = ()
 
 
-def environment_sinks(environ: Mapping[str, str]) -> tuple[tuple[Sink, ...], tuple[Sink, ...]]:
+def environment_sinks(environ: Mapping[str, str]) -> tuple[tuple[Sink, ...], tuple[Sink, ...], str | None]:
     """The sinks of incidents and the sinks of every call that the environment adds to the client's.
+
+    The third value is the name of the status file, ``None`` without one.
 
     Raises :class:`ConfigError` for a log that cannot be written and never could be in this process: the variable is
     wrong. A log that is lost later harms no call; its sink reports it. A relative name is looked up in each working
     directory. If it cannot be opened there, the file of an earlier directory stays the log.
     """
     named = environment.settings(environ)
-    if INCIDENT_LOG_VARIABLE not in named and CALL_LOG_VARIABLE not in named:
-        return _LOGGED, _NONE
+    if INCIDENT_LOG_VARIABLE not in named and CALL_LOG_VARIABLE not in named and STATUS_FILE_VARIABLE not in named:
+        return _LOGGED, _NONE, None
     incidents, calls = _LOGGED, _NONE
     if INCIDENT_LOG_VARIABLE in named:
         incidents += (
@@ -259,7 +266,7 @@ def environment_sinks(environ: Mapping[str, str]) -> tuple[tuple[Sink, ...], tup
         log = _opened_log(CallLog, CALL_LOG_VARIABLE, named, CallLog)
         log.max_bytes = MAX_BYTES if size is None else size
         calls = (log,)
-    return incidents, calls
+    return incidents, calls, environment.status_file_from(named)
 
 
 def _opened_log(kind: type[L], variable: str, named: Mapping[str, str], make: Callable[[str], L]) -> L:

@@ -31,10 +31,12 @@ __all__ = [
     "MAX_EVENT_VARIABLE",
     "OVERRIDE_VARIABLE",
     "PREFIX",
+    "PROCESS_MARK",
     "PROFILE_VARIABLE",
     "REFRESH_VARIABLE",
     "RETRY_VARIABLES",
     "SINGLE_VARIABLE",
+    "STATUS_FILE_VARIABLE",
     "Reading",
     "bytes_from",
     "incident_log",
@@ -44,6 +46,7 @@ __all__ = [
     "retry_from",
     "seconds_from",
     "settings",
+    "status_file_from",
     "unknown",
 ]
 
@@ -58,6 +61,10 @@ REFRESH_VARIABLE = "LLMWATCH_REFRESH_TIMEOUT_SECONDS"
 INCIDENT_LOG_VARIABLE = "LLMWATCH_INCIDENT_LOG"
 CALL_LOG_VARIABLE = "LLMWATCH_CALL_LOG"
 LOG_SIZE_VARIABLE = "LLMWATCH_LOG_MAX_BYTES"
+STATUS_FILE_VARIABLE = "LLMWATCH_STATUS_FILE"
+
+PROCESS_MARK = "{pid}"
+"""Stands for the id of the process in the name of a status file."""
 
 LIMIT_VARIABLES: Mapping[str, str] = {name: LIMITS[name].variable for name in NAMES}
 """The fields of :class:`Limits` and their variables."""
@@ -100,6 +107,7 @@ KNOWN_VARIABLES: Mapping[str, str] = {
     INCIDENT_LOG_VARIABLE: "a file to which every call with a failed attempt is appended as one line of JSON",
     CALL_LOG_VARIABLE: "a file to which every call, good or bad, is appended as one compact line of JSON",
     LOG_SIZE_VARIABLE: "bytes of the call log at which it is rotated, 8 old files are kept; 0 never rotates",
+    STATUS_FILE_VARIABLE: "a file in which each process keeps the calls in flight, once a second; {pid} in its name",
 }
 """Every variable that llmwatch reads, with its meaning in one line."""
 
@@ -238,6 +246,17 @@ def incident_log(environ: Mapping[str, str]) -> str | None:
     return environ.get(INCIDENT_LOG_VARIABLE, "").strip() or None
 
 
+def status_file_from(settings: Mapping[str, str]) -> str | None:
+    """The file that ``LLMWATCH_STATUS_FILE`` names, with ``{pid}`` as it stands, or ``None``.
+
+    Raises :class:`ConfigError` for another word in braces.
+    """
+    text = settings.get(STATUS_FILE_VARIABLE, "").strip()
+    if not _BRACES.isdisjoint(text.replace(PROCESS_MARK, "")):
+        raise refused(STATUS_FILE_VARIABLE, text, f"{STATUS_FILE_VARIABLE}={{}}", _FILE_ALLOWED)
+    return text or None
+
+
 def unknown(settings: Mapping[str, str]) -> tuple[str, ...]:
     """A sentence for each unknown variable that begins with ``LLMWATCH_``, with the name probably meant."""
     return tuple(_not_known(name) for name in sorted(settings) if name not in KNOWN_VARIABLES)
@@ -292,6 +311,8 @@ _ZEROS = {
     KEEPALIVE_VARIABLE: "never reuses a connection",
     SINGLE_VARIABLE: "turns all four limits off",
 }
+_BRACES = frozenset("{}")
+_FILE_ALLOWED = "it takes the name of a file, in which {pid} stands for the process and is the only word in braces"
 _SWITCH_ALLOWED = "it takes 1, true, yes or on, or else 0, false, no or off"
 _COUNT_ALLOWED = "it takes a whole number, 0 or more"
 _KINDS: Mapping[str, tuple[Callable[[str], object], str]] = {

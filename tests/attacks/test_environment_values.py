@@ -27,6 +27,7 @@ from llmwatch.policy.environment import (
     REFRESH_VARIABLE,
     RETRY_VARIABLES,
     SINGLE_VARIABLE,
+    STATUS_FILE_VARIABLE,
     bytes_from,
     incident_log,
     profile_from,
@@ -220,7 +221,8 @@ VARIABLES: dict[str, tuple[Read, int, Any]] = {
 
 def test_every_variable_is_tried() -> None:
     """No variable of llmwatch is left out, and there are texts enough."""
-    assert {*VARIABLES, PROFILE_VARIABLE, INCIDENT_LOG_VARIABLE, CALL_LOG_VARIABLE} == set(KNOWN_VARIABLES)
+    files = {INCIDENT_LOG_VARIABLE, CALL_LOG_VARIABLE, STATUS_FILE_VARIABLE}
+    assert {*VARIABLES, PROFILE_VARIABLE, *files} == set(KNOWN_VARIABLES)
     assert len(TEXTS) >= 80
 
 

@@ -68,6 +68,7 @@ class TestNames:
             "LLMWATCH_INCIDENT_LOG",
             "LLMWATCH_CALL_LOG",
             "LLMWATCH_LOG_MAX_BYTES",
+            "LLMWATCH_STATUS_FILE",
         }
         assert set(KNOWN_VARIABLES) == {*LIMIT_VARIABLES.values(), *RETRY_VARIABLES.values(), *others}
         for name, meaning in KNOWN_VARIABLES.items():

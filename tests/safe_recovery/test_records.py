@@ -265,7 +265,7 @@ def write(thread):
             client.collect("POST", url, json={"stream": True})
         except llmwatch.ConnectFailed as error:
             record = error.record
-        sinks, _ = environment_sinks(os.environ)
+        sinks = environment_sinks(os.environ)[0]
         ready.wait()
         for number in range(each - 1):
             one = dataclasses.replace(record, call_id=f"{process}-{thread}-{number}")
