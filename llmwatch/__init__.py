@@ -8,6 +8,7 @@ Which package answers which question; each imports only from those below it::
     cli           What does a command print, and with which code does it exit?
     testing       How is a program tested that makes calls: without waits, against faults?
     hooks         How are the calls of other libraries watched in place?
+    proxy         How does a program in any language get watched calls, by a base URL on this machine?
     sdk           How does the client of a provider's SDK, or of httpx, get watched connections?
     auth          How is a token kept fresh by a refresh that cannot hang?
     session       How does code on requests get watched connections, and errors that it knows?
@@ -54,10 +55,9 @@ A kill, from the expiry of a limit to the exception:
    worker of a name look-up or of a watched function cannot be woken: it finds the verdict when that returns.
 
 A worker that reads after an expiry stores the same verdict itself. Only the worker whose attempt owns a connection
-closes its socket. An idle one is closed by the worker that takes it from the pool or brings it back to a closed pool,
-by the thread that closes the client or calls ``uninstall()`` (for the main thread, by a helper: transport/aside.py),
-or by a forked child, for itself alone. The supervisor and a thread that cancels shut duplicates down and leave the
-connection. The worker releases its duplicate before the connection is pooled.
+closes its socket. An idle one is closed by the worker that takes it from the pool or returns it to a closed pool, by
+the thread that closes the client or calls ``uninstall()`` (for the main thread, a helper: transport/aside.py), or by a
+forked child, for itself. The worker releases its duplicate, all that is ever shut down, before it pools a connection.
 """
 
 import typing as _typing

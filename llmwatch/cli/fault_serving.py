@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
 from typing import Any, TextIO
 
 import typer
 
 from llmwatch.cli.exit_codes import ExitCode
 from llmwatch.cli.fault_certificate import Certificate
+from llmwatch.cli.sigterm import heeding_sigterm
 from llmwatch.cli.terminal import OutputFailed, Terminal, printable
 from llmwatch.faults import FaultServer, Observation, Request, Script
 from llmwatch.redaction import redact
@@ -72,7 +71,7 @@ def serve_until_interrupted(
             raise typer.BadParameter(f"{port} cannot be used: {error.strerror}.", param_hint="--port") from None
         report = _Report(terminal, recording)
         try:
-            with _heeding_sigterm():
+            with heeding_sigterm():
                 # Before the address is shown: an agent may connect as soon as it reads the line.
                 server.start()
                 _introduce(terminal, server, scripts, certificate)
@@ -223,17 +222,3 @@ def _forgetting(certificate: Certificate | None) -> Iterator[None]:
     finally:
         if certificate is not None:
             certificate.forget()
-
-
-@contextmanager
-def _heeding_sigterm() -> Iterator[None]:
-    """SIGTERM, by which the test harnesses of other languages end a process, is Ctrl-C inside the block."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -24,21 +24,12 @@ import typer
 from typer.core import TyperCommand
 
 from llmwatch import ConfigError
+from llmwatch.cli.environment_check import checked_environment
 from llmwatch.cli.exit_codes import ExitCode, command, let_go
 from llmwatch.cli.run_process import PYTHONPATH, VARIABLE, joined, python
 from llmwatch.cli.run_summary import begin_file, standard_error
 from llmwatch.cli.terminal import Terminal
-from llmwatch.engine.settings import environment_sinks
-from llmwatch.policy import (
-    resolve_keepalive,
-    resolve_limits,
-    resolve_max_body,
-    resolve_max_event,
-    resolve_override,
-    resolve_retry,
-)
 from llmwatch.policy.environment import CALL_LOG_VARIABLE, INCIDENT_LOG_VARIABLE, STATUS_FILE_VARIABLE
-from llmwatch.wire import MAX_EVENT
 
 __all__ = ["ScriptCommand", "run"]
 
@@ -137,7 +128,7 @@ def run(script: Script, quiet: Quiet = False, json_file: Json = None, no_childre
             "This Python cannot be started anew with llmwatch in it (its own path is not known, or that of llmwatch"
             f" contains {os.pathsep!r}). Call llmwatch.install() in the script instead."
         )
-    warnings = _checked(os.environ)
+    warnings = checked_environment(os.environ)
     if not quiet:
         terminal = Terminal()
         for warning in warnings:
@@ -153,17 +144,6 @@ def run(script: Script, quiet: Quiet = False, json_file: Json = None, no_childre
         if folder is not None:
             os.rmdir(folder)
         raise ConfigError(f"{sys.executable} cannot be started: {error.strerror}.") from None
-
-
-def _checked(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The warnings about the variables. Raises :class:`~llmwatch.ConfigError` for invalid values."""
-    resolve_retry(environ=environ)
-    resolve_keepalive(None, environ)
-    resolve_max_event(None, environ, default=MAX_EVENT)
-    resolve_max_body(None, environ)
-    resolve_override(False, environ)
-    environment_sinks(environ)
-    return resolve_limits(environ=environ).warnings
 
 
 def _folder() -> str | None:

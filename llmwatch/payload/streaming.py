@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from llmwatch.payload.endpoints import Streams, endpoints_at, field_of
 
-__all__ = ["is_streaming"]
+__all__ = ["is_streaming", "may_be_streaming"]
 
 # Fields that ask for a stream, for any URL.
 _FIELDS = ("stream", "stream_tokens")
+_ASKS_STREAM = re.compile(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
 
 
 def is_streaming(
@@ -55,3 +57,8 @@ def _by_headers(headers: Mapping[str, str], *, refused: bool) -> bool:
         return True
     accepted = str(headers.get("Accept", "")).partition(";")[0]
     return accepted.strip().lower() == "text/event-stream" and not refused
+
+
+def may_be_streaming(url: str, body: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether a request with an unparsed body may ask for a stream: a quick test with false positives."""
+    return is_streaming(url, None, headers=headers) or _ASKS_STREAM.search(body) is not None

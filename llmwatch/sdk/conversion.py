@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 
 from llmwatch.engine.combined_errors import copy_of
 from llmwatch.errors import LLMWatchError
-from llmwatch.payload import is_streaming
+from llmwatch.payload.streaming import may_be_streaming
 from llmwatch.records import CallRecord
 from llmwatch.sdk.libraries import Library
 from llmwatch.sdk.network_stream import NetworkStream
@@ -29,7 +28,6 @@ EXTENSION = "llmwatch"
 _READ_SIZE = 65536
 _LARGEST_KEPT = 64 * 1024
 """The most bytes of an error's body that are kept for a library's retry."""
-_ASKS_STREAM = re.compile(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
 _VERSIONS = {10: b"HTTP/1.0", 11: b"HTTP/1.1"}
 
 _ASKS_WHO = (401, 407)
@@ -90,7 +88,7 @@ def _body(request: Any, url: str, headers: CaseInsensitiveDict[str]) -> Any:
         body = request.read()
     if headers.pop("transfer-encoding", None) is not None:
         headers["Content-Length"] = str(len(body))
-    if is_streaming(url, None, headers=headers) or _ASKS_STREAM.search(body):
+    if may_be_streaming(url, body, headers):
         # A compressor holds events back, and the library asks for compression by default.
         headers["Accept-Encoding"] = "identity"
     return body or None
