@@ -1,8 +1,8 @@
 """What a client sees of a failure: an error document or event in its provider's form.
 
 The forms are those of the providers' references: OpenAI's error object, Anthropic's ``{"type": "error"}``, Gemini's
-``google.rpc.Status``, Ollama's ``{"error": text}``. The SDKs make an exception of their own of each (openai 3.57,
-anthropic 2.14 of Python; openai and @anthropic-ai/sdk of Node: tests/proxy).
+``google.rpc.Status``, Ollama's ``{"error": text}``. The SDKs of Python make exceptions of their own of the first two
+(openai 3.57, anthropic 2.14: tests/proxy).
 """
 
 from __future__ import annotations
