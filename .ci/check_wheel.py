@@ -30,6 +30,10 @@ def main(checkout: str) -> None:
         assert not missing, f"{name} lacks {missing}"
     assert llmwatch.__version__ == version("llmwatch")
     assert files(llmwatch).joinpath("py.typed").is_file(), "type checkers will not read the package"
+    for name in ("page.html", "page.css", "page.js"):
+        assert files("llmwatch.report").joinpath(name).is_file(), (
+            f"llmwatch report cannot make its page: {name} is missing"
+        )
     (plugin,) = entry_points(group="pytest11", name="llmwatch")
     assert find_spec(plugin.value) is not None, f"pytest would fail: {plugin.value} cannot be imported"
 

@@ -6,6 +6,7 @@ Public are ``llmwatch``, ``llmwatch.errors``, ``llmwatch.records``, ``llmwatch.s
 Which package answers which question; each imports only from those below it::
 
     cli           What does a command print, and with which code does it exit?
+    report        What does a call log say: what happened, and which limits fit?
     testing       How is a program tested that makes calls: without waits, against faults?
     hooks         How are the calls of other libraries watched in place?
     proxy         How does a program in any language get watched calls, by a base URL on this machine?
@@ -33,9 +34,8 @@ Which package answers which question; each imports only from those below it::
 A call, from ``stream()`` to the socket and back:
 
 1. The caller enters a ``Stream`` (client/client.py). Its reader (engine/call_reader.py) begins a
-   ``Call`` (engine/call.py). The call resolves limits and retries (policy), waits for its turn (engine/hosts.py) and
-   starts an ``Attempt`` (watch/attempt.py). The attempt registers with the supervisor and starts its worker, a thread
-   of its own.
+   ``Call`` (engine/call.py), which resolves limits and retries (policy), waits for its turn (engine/hosts.py), and
+   starts an ``Attempt`` (watch/attempt.py). This registers with the supervisor and starts its worker, its own thread.
 2. The worker runs engine/exchange.py. transport/sender.py has requests prepare and send, transport/pools.py hands out a
    connection, and transport/sockets.py gives the attempt a duplicate of the socket before it connects.
 3. The worker reads what has come and reports it to the attempt, whose state machine (watch/machine.py) resets limits.

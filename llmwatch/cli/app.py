@@ -17,6 +17,7 @@ from llmwatch.cli.faults import COMMANDS as FAULTS_COMMANDS
 from llmwatch.cli.incidents import incidents
 from llmwatch.cli.limits import limits
 from llmwatch.cli.proxy_command import proxy
+from llmwatch.cli.report import report
 from llmwatch.cli.run import ScriptCommand
 from llmwatch.cli.run import run as run_script
 from llmwatch.cli.top import top
@@ -24,7 +25,7 @@ from llmwatch.cli.tune import tune
 
 __all__ = ["application", "run"]
 
-_COMMANDS = (demo, chat, limits, incidents, tune, top, proxy)
+_COMMANDS = (demo, chat, limits, incidents, tune, report, top, proxy)
 
 
 def application(*, boxes: bool = False) -> typer.Typer:

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
-from llmwatch import CallRecord, ConfigError
+from llmwatch import ConfigError
+from llmwatch.cli.call_logs import Files, named, read
 from llmwatch.cli.exit_codes import ExitCode, command
-from llmwatch.cli.incident_log import Skipped, opened, tame
+from llmwatch.cli.incident_log import tame
 from llmwatch.cli.terminal import Terminal
-from llmwatch.cli.tuning import (
-    MEASURED,
-    Group,
-    Observation,
-    Recommendation,
-    groups,
-    least_calls,
-    merged,
-    percentiles,
-    recommend,
-    replay,
-)
-from llmwatch.policy import LIMIT_VARIABLES
-from llmwatch.policy.environment import CALL_LOG_VARIABLE
+from llmwatch.report.advice import advise, described, variables
+from llmwatch.report.tuning import MEASURED, Group, groups, percentiles, replay
 
 __all__ = ["tune"]
 
-Files = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[FILE...]", help="Call logs, the rotated ones too; the file of LLMWATCH_CALL_LOG if none."),
-]
 WhatIf = Annotated[
     list[str] | None,
     typer.Option(
@@ -52,11 +35,9 @@ def tune(files: Files = None, what_if: WhatIf = None) -> ExitCode:
     a shell can source the output.
     """
     asked = dict(map(_limit, what_if or ()))
-    names = files or [name for name in [os.environ.get(CALL_LOG_VARIABLE, "").strip()] if name]
-    if not names:
-        raise typer.BadParameter(f"name a call log, or set {CALL_LOG_VARIABLE}.", param_hint="FILE")
+    names = named(files)
     terminal = Terminal()
-    found = groups(_read(names, terminal))
+    found = groups(read(names, terminal))
     if not found:
         raise ConfigError(f"There is no streamed call in {', '.join(map(tame, names))}.", field="FILE")
     for group in found:
@@ -64,7 +45,7 @@ def tune(files: Files = None, what_if: WhatIf = None) -> ExitCode:
     if asked:
         _show_replay(terminal, found, asked)
     else:
-        _show_limits(terminal, merged(found))
+        _show_limits(terminal, found)
     return ExitCode.DONE
 
 
@@ -80,15 +61,6 @@ def _limit(text: str) -> tuple[str, float]:
             param_hint="--what-if",
         )
     return name, seconds
-
-
-def _read(names: Sequence[str], terminal: Terminal) -> Iterator[CallRecord]:
-    skipped: list[Skipped] = []
-    for name in names:
-        with opened(name, skipped.append, kind="call log") as log:
-            yield from log.calls()
-    if skipped:
-        terminal.note(f"{len(skipped):,} lines were skipped; the first is line {skipped[0].line}: {skipped[0].why}")
 
 
 def _say(terminal: Terminal, text: str = "") -> None:
@@ -123,46 +95,18 @@ def _show_replay(terminal: Terminal, found: Sequence[Group], asked: dict[str, fl
 
 
 def _show_limits(terminal: Terminal, found: Sequence[Group]) -> None:
-    advice = [(group, {name: recommend(name, group.seen[name]) for name in MEASURED}) for group in found]
-    for group, made in advice:
+    advised = advise(found)
+    for one in advised:
         _say(terminal)
-        together = f" ({group.merged} small groups together)" if group.merged > 1 else ""
-        _say(terminal, f"{group.name}{together}:")
-        for one in made.values():
-            _say(terminal, f"  {_described(one)}")
-        arguments = ", ".join(f"{name}={one.seconds:g}" for name, one in made.items() if one.seconds is not None)
-        if arguments:
-            _say(terminal, f"  Limits({arguments})")
+        together = f" ({one.group.merged} small groups together)" if one.group.merged > 1 else ""
+        _say(terminal, f"{one.group.name}{together}:")
+        for recommendation in one.made.values():
+            _say(terminal, f"  {described(recommendation)}")
+        if one.arguments:
+            _say(terminal, f"  Limits({one.arguments})")
     _say(terminal)
-    for name in MEASURED:
-        _show_variable(terminal, name, [(group.seen[name], made[name]) for group, made in advice])
-
-
-def _described(one: Recommendation) -> str:
-    shown = "no recommendation" if one.seconds is None else f"{one.seconds:g} s"
-    sure = ", so at most 1 in 1,000 healthy calls takes longer (95 % confidence)" if one.confident else ""
-    since = ""
-    if one.since is not None:
-        moment = datetime.fromtimestamp(one.since).isoformat(" ", "seconds")
-        since = f"; the times changed at {moment}, and only the calls since then count"
-    return f"{one.limit}: {shown}: {one.reason}{sure}{since}"
-
-
-def _show_variable(
-    terminal: Terminal, name: str, found: Sequence[tuple[Sequence[Observation], Recommendation]]
-) -> None:
-    """Long enough for every group, and no shorter than now where a group is too small."""
-    lengths: list[float] = []
-    for observations, one in found:
-        if one.seconds is not None:
-            lengths.append(one.seconds)
-            continue
-        in_force = [observation.limit for observation in observations]
-        lengths += [length for length in in_force if length is not None]
-        if None in in_force:
-            _say(terminal, f"{LIMIT_VARIABLES[name]} is left alone: a small group has no such limit")
-            return
-    if not any(one.seconds is not None for _, one in found):
-        _say(terminal, f"{LIMIT_VARIABLES[name]} is left alone: a bound takes {least_calls():,} calls of one model")
-        return
-    terminal.write(f"{LIMIT_VARIABLES[name]}={max(lengths):g}\n")
+    for variable in variables(advised):
+        if variable.seconds is None:
+            _say(terminal, variable.line)
+        else:
+            terminal.write(f"{variable.line}\n")

@@ -43,6 +43,7 @@ class LimitRow:
     * ``timeout``: the time-out of a library that bounds the limit. ``bounded_by``: the limits that may not be shorter,
       separated by blanks.
     * ``meaning``: one line for the list of variables; ``zero``: the effect of a value of 0.
+    * ``verb``: what the provider did until the expiry, for a sentence whose subject it is.
     * ``expired``, ``advice``: what happened at the expiry, and what the user can change. ``function_expired`` and
       ``function_advice`` are the same for a wrapped function, and empty where a function has no such limit.
       :func:`~llmwatch.recovery.messages.timeout_message` fills in the names in braces.
@@ -62,6 +63,7 @@ class LimitRow:
     bounded_by: str = ""
     meaning: str = ""
     zero: str = ZERO
+    verb: str
     expired: str
     advice: str
     function_expired: str = ""
@@ -85,6 +87,7 @@ _ROWS = (
         # total starts when the request is sent, so it bounds neither connect nor send.
         name="connect", since="begin", defaults=(10.0, 10.0, 10.0), lost=True, timeout="connect", bounded_by="deadline",
         meaning="seconds to be connected: pool slot, DNS, TCP, proxy and TLS; 0 off",
+        verb="did not accept a connection",
         expired="No connection to {host} within {limit}: after {elapsed} the request could still not be sent"
         " (authentication, pool slot, name look-up, TCP, proxy and TLS count).",
         advice="Check the address and the proxy, or raise connect ({variable}).",
@@ -95,6 +98,7 @@ _ROWS = (
     LimitRow(
         name="send", since="connected", defaults=(60.0, 60.0, 60.0), timeout="write", bounded_by="deadline",
         meaning="seconds to write the request; 0 off",
+        verb="did not take the request",
         expired="{host} stopped taking the request: its upload was not finished after {elapsed}, and the limit is"
         " {limit}.",
         advice="Send a smaller body, or raise send ({variable}).",
@@ -103,6 +107,7 @@ _ROWS = (
         name="headers", since="sent", read=True, lost=True,
         bounded_by="ttfb first_event first_content total deadline",
         meaning="seconds from sent to the response's headers; 0 off",
+        verb="sent no headers",
         expired="{host} took the request and sent no response headers within {limit} ({elapsed} passed).",
         advice="Raise headers ({variable}), or switch it off with 0 and leave the wait to ttfb.",
         function_expired="The function {host} was called, and gave no sign of life within {limit} ({elapsed} passed).",
@@ -115,6 +120,7 @@ _ROWS = (
         name="ttfb", since="sent", defaults=(120.0, 300.0, 900.0), scaled=True, single=True, read=True, lost=True,
         timeout="read", bounded_by="first_event first_content total deadline",
         meaning="seconds from sent to the first byte of the body, headers do not count; 0 off",
+        verb="was silent before its first byte",
         expired="{host} took the request and went silent: not one byte of an answer within {limit} ({elapsed} passed;"
         " {received}).",
         advice="If this model needs longer to begin, raise ttfb ({variable}).",
@@ -126,6 +132,7 @@ _ROWS = (
     LimitRow(
         name="first_event", since="sent", read=True, events=True, bounded_by="first_content total deadline",
         meaning="seconds from sent to the first event of any kind; 0 off",
+        verb="sent no event",
         expired="{host} answered, but no event came within {limit} of the request ({elapsed} passed; {received};"
         " comments are no events).",
         advice="Raise first_event ({variable}).",
@@ -137,6 +144,7 @@ _ROWS = (
         name="first_content", since="sent", expiry=Expiry.AT_WORK, defaults=(300.0, 900.0, 1800.0), scaled=True,
         single=True, read=True, events=True, bounded_by="total deadline",
         meaning="seconds from sent to the first piece of an answer; 0 off",
+        verb="sent no content",
         expired="{host} is connected and keeps the stream open, but no part of the answer came within {limit} of the"
         " request ({elapsed} passed; {received}; keep-alives are no answer).",
         advice="If this model thinks longer before it speaks, raise first_content ({variable}).",
@@ -149,6 +157,7 @@ _ROWS = (
         name="stale", since="byte", defaults=(360.0, 600.0, 900.0), single=True, read=True,
         timeout="read", bounded_by="total deadline",
         meaning="seconds of silence, not one byte, in the body; 0 off",
+        verb="stalled in mid-answer",
         expired="The stream from {host} went silent in the middle: no byte, not even a keep-alive, for {elapsed}"
         " (limit {limit}; {received} before that).",
         advice="If this provider pauses longer, raise stale ({variable}).",
@@ -160,6 +169,7 @@ _ROWS = (
         name="progress", since="content", expiry=Expiry.AT_WORK, defaults=(600.0, 900.0, 900.0),
         single=True, read=True, events=True, bounded_by="total deadline",
         meaning="seconds without content after the first content; 0 off",
+        verb="made no progress in mid-answer",
         expired="The answer from {host} stopped moving: only keep-alives or nothing for {elapsed} after the last part"
         " of it (limit {limit}; {received} so far).",
         advice="If this model pauses longer between parts, raise progress ({variable}).",
@@ -169,6 +179,7 @@ _ROWS = (
     ),
     LimitRow(
         name="error_body", since="refused", setting=False,
+        verb="did not end its error",
         expired="{host} answered with an error, and the text of that error did not end within {limit} ({elapsed}"
         " passed; {received}).",
         advice="There is no setting for this; the status says what is wrong.",
@@ -177,6 +188,7 @@ _ROWS = (
         name="finish", since="finish mark", expiry=Expiry.WHOLE, defaults=(5.0, 5.0, 5.0), read=True, events=True,
         bounded_by="total deadline", zero="waits for the real end",
         meaning="seconds a body may stay open after a finish mark; 0 waits for the real end",
+        verb="did not end after its finish mark",
         expired="The answer from {host} was finished, and its body stayed open {elapsed} later without an end mark"
         " (limit {limit}).",
         advice="Nothing is lost; raise finish ({variable}) if more is to come after the finish mark.",
@@ -184,6 +196,7 @@ _ROWS = (
     LimitRow(
         name="drain", since="end", expiry=Expiry.WHOLE, defaults=(1.0, 1.0, 1.0), zero="does not drain at all",
         meaning="seconds a body may stay open after the answer has ended; 0 does not drain",
+        verb="left the body open",
         expired="The answer from {host} was complete, and its connection was still open {elapsed} later (limit"
         " {limit}).",
         advice="Nothing is lost; raise drain ({variable}) if connections should be kept for reuse.",
@@ -191,6 +204,7 @@ _ROWS = (
     LimitRow(
         name="total", since="sent", expiry=Expiry.AT_WORK, bounded_by="deadline",
         meaning="seconds for one attempt, from sent; 0 off",
+        verb="took too long",
         expired="The attempt took longer than {limit} altogether ({elapsed} since the request was sent; {received}),"
         " although it was not silent for long enough to be cut.",
         advice="Ask for a shorter answer, or raise total ({variable}).",
@@ -201,6 +215,7 @@ _ROWS = (
     LimitRow(
         name="deadline", since="call", expiry=Expiry.OVER,
         meaning="seconds for the whole call, all attempts and waits; 0 off",
+        verb="took too long in all attempts",
         expired="The call as a whole, its attempts and waits included, took longer than {limit} ({elapsed} passed;"
         " {received} in the last attempt).",
         advice="Raise deadline ({variable}), or lower the other limits so that a stalled attempt leaves room for the"

@@ -12,7 +12,7 @@ from llmwatch.records.json_text import JsonRecord
 from llmwatch.records.reader import Reader
 from llmwatch.redaction import redact
 
-__all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "PHASES", "AttemptRecord", "Cause", "Timings"]
+__all__ = ["ATTEMPT_SCHEMA", "BACKING_OFF", "CAUSES", "CAUSE_VERBS", "PHASES", "AttemptRecord", "Cause", "Timings"]
 
 ATTEMPT_SCHEMA = 3
 """Version of the fields below. A removed field or a changed meaning raises it, a new field does not.
@@ -33,6 +33,19 @@ Cause: TypeAlias = Literal[
 ]
 CAUSES: tuple[str, ...] = get_args(Cause)
 """Every value of ``cause``: the earliest initiating event, which later findings never replace."""
+
+CAUSE_VERBS: Mapping[str, str] = {
+    "watchdog_timeout": "was ended by a limit",
+    "transport_disconnect": "lost the connection",
+    "connect_failed": "could not be connected to",
+    "truncated": "ended before the end of the answer",
+    "provider_error": "sent an error",
+    "user_cancel": "was cancelled",
+    "lifecycle_close": "was closed",
+    "setup_failure": "got calls that could not begin",
+    "unknown": "failed for an unknown reason",
+}
+"""What happened to a provider's attempts, for a sentence whose subject is the provider."""
 
 BACKING_OFF = "backing_off"
 """The only phase of a call without a running attempt."""

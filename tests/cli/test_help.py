@@ -13,7 +13,7 @@ COMMANDS = sorted(get_command(application()).commands)  # type: ignore[attr-defi
 
 def test_the_commands_are_those_of_the_readme() -> None:
     """The table below has every command."""
-    assert COMMANDS == ["chat", "demo", "faults", "incidents", "limits", "proxy", "run", "top", "tune"]
+    assert COMMANDS == ["chat", "demo", "faults", "incidents", "limits", "proxy", "report", "run", "top", "tune"]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

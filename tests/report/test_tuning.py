@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from llmwatch.cli.tuning import (
+from llmwatch.records import AttemptRecord, CallRecord, Timings
+from llmwatch.report.tuning import (
     MEASURED,
     Observation,
     groups,
@@ -20,7 +21,6 @@ from llmwatch.cli.tuning import (
     replay,
     rounded_up,
 )
-from llmwatch.records import AttemptRecord, CallRecord, Timings
 
 Draw = Callable[[random.Random], float]
 ENOUGH = 6_000

@@ -36,6 +36,7 @@ __all__ = [
     "MEASURED",
     "SPARED",
     "Group",
+    "Grouping",
     "Observation",
     "Recommendation",
     "Replay",
@@ -179,21 +180,36 @@ def observed(attempt: AttemptRecord, record: CallRecord) -> dict[str, Observatio
     return found
 
 
-def groups(records: Iterable[CallRecord]) -> list[Group]:
-    """The attempts of ``records`` by origin, model and size of the prompt, the largest group first."""
-    found: dict[tuple[str, str | None, int], Group] = {}
-    for record in records:
+class Grouping:
+    """Sorts the attempts of calls by origin, model and size of the prompt."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[str, str | None, int], Group] = {}
+
+    def add(self, record: CallRecord) -> None:
+        """Add the attempts of one call."""
         size = bisect.bisect_left(SIZES, record.prompt_bytes or 0)
         for attempt in record.attempts:
             seen = observed(attempt, record)
             if not seen:
                 continue
             key = attempt.origin, attempt.model, size
-            if key not in found:
-                found[key] = Group(origin=attempt.origin, model=attempt.model, size=size)
+            if key not in self._found:
+                self._found[key] = Group(origin=attempt.origin, model=attempt.model, size=size)
             for name, observation in seen.items():
-                found[key].seen[name].append(observation)
-    return sorted(found.values(), key=lambda group: -group.calls)
+                self._found[key].seen[name].append(observation)
+
+    def groups(self) -> list[Group]:
+        """The groups, the largest first."""
+        return sorted(self._found.values(), key=lambda group: -group.calls)
+
+
+def groups(records: Iterable[CallRecord]) -> list[Group]:
+    """The attempts of ``records`` by origin, model and size of the prompt, the largest group first."""
+    grouping = Grouping()
+    for record in records:
+        grouping.add(record)
+    return grouping.groups()
 
 
 def merged(given: Sequence[Group]) -> list[Group]:
