@@ -31,6 +31,7 @@ MODULES = (
     "long_stream",
     "reporting",
     "call_log",
+    "report_page",
     "stages",
     "left_alone",
     "flood_lag",
