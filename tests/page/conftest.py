@@ -13,9 +13,12 @@ from tests.cli.traffic import log_of
 from tests.page.browser import PROGRAMS, launched, program
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Skips the tests where there is no browser."""
+    """Skips the tests where there is no browser.
+
+    Playwright keeps a loop of asyncio running in this thread, in which tests of other packages start their own.
+    """
     with sync_playwright() as playwright:
         path = program(playwright)
         if path is None:
