@@ -7,7 +7,6 @@ A model call is JSON, so a JSON body of up to 64 MiB is read whole before anythi
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,7 +35,7 @@ class Incoming:
         self._file = file
         self._length = length
         self._pieces = self._counted(length) if length is not None else self._chunks()
-        self._lock = threading.Lock()  # held while the body is read
+        self._begun: list[bytes] = []  # read whole pieces of an upload, still to be given
         self.ended = length == 0
         """Whether the whole body was read."""
         self.broken: BrokenBody | None = None
@@ -50,24 +49,19 @@ class Incoming:
         most = _LARGEST_JSON if json else _LARGEST_OTHER
         if self._length is not None and self._length > most:
             return None
-        with self._lock:
-            read, size = [], 0
-            for piece in self._pieces:
-                read.append(piece)
-                size += len(piece)
-                if size > most:
-                    self._begun = read
-                    return None
+        read, size = [], 0
+        for piece in self._pieces:
+            read.append(piece)
+            size += len(piece)
+            if size > most:
+                self._begun = read
+                return None
         return b"".join(read)
 
-    _begun: list[bytes]
-
     def __iter__(self) -> Iterator[bytes]:
-        with self._lock:
-            begun = self.__dict__.pop("_begun", [])
-            while begun:
-                yield begun.pop(0)
-            yield from self._pieces
+        while self._begun:
+            yield self._begun.pop(0)
+        yield from self._pieces
 
     def _break(self, why: str) -> BrokenBody:
         self.broken = BrokenBody(why)
