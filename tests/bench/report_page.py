@@ -31,6 +31,7 @@ FIGURES = (
         what="a page of 100,000 calls in a browser: from the navigation until everything is drawn",
         goal=2.0,
         unit="s",
+        each=True,
     ),
     Figure(name="report_page.filter", what="the same page: a filter, until all is drawn anew", goal=1.0, unit="s"),
     Figure(name="report_page.size", what="the same page: its bytes, in millions", goal=5.0, unit="MB"),
