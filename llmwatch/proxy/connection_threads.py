@@ -92,12 +92,15 @@ class ConnectionThreads:
     def _run(self, connection: Any) -> None:
         me, waiting = threading.current_thread(), queue.SimpleQueue[Any]()
         while connection is not None:
+            served = False
             try:
                 self._serve(connection)
+                served = True
             finally:
                 with self._lock:
                     del self._serving[me]
-                    if not self._stopping:
+                    if served and not self._stopping:
+                        # A thread that ends by an exception takes no further connection.
                         self._idle[me] = waiting
             connection = None if self._stopping else self._next(me, waiting)
 
