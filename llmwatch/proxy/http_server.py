@@ -44,6 +44,7 @@ from llmwatch.proxy.routes import Routes
 from llmwatch.records import Sink
 from llmwatch.transport.header_lines import HeaderLines
 from llmwatch.watch.cancel import CancelToken
+from llmwatch.watch.clock import SYSTEM
 
 __all__ = ["ProxyServer"]
 
@@ -57,7 +58,7 @@ _SECONDS = 75
 _STOPPING = 5
 _NO_BODY = (204, 304)
 _LINGER_SECONDS = 1.0
-_LINGER_READS = 1024
+"""Seconds in all that the rest of a refused request is read."""
 
 
 class ProxyServer:
@@ -260,8 +261,9 @@ def _take_rest(sock: socket.socket) -> None:
     with contextlib.suppress(OSError):
         # Not those of a TLS socket: it would forget its state.
         socket.socket.shutdown(sock, socket.SHUT_WR)
-        sock.settimeout(_LINGER_SECONDS)
-        for _ in range(_LINGER_READS):
+        until = SYSTEM.now() + _LINGER_SECONDS
+        while (left := until - SYSTEM.now()) > 0:
+            sock.settimeout(left)
             if not socket.socket.recv(sock, 65536):
                 return
 
