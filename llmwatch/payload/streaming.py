@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from llmwatch.lazy_pattern import lazy
 from llmwatch.payload.endpoints import Streams, endpoints_at, field_of
 
 __all__ = ["is_streaming", "may_be_streaming"]
 
 # Fields that ask for a stream, for any URL.
 _FIELDS = ("stream", "stream_tokens")
-_ASKS_STREAM = re.compile(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
+_ASKS_STREAM = lazy(rb'"(?:stream|stream_tokens|Stream)"\s*:\s*true\b')
 
 
 def is_streaming(
