@@ -30,7 +30,16 @@ from llmwatch.policy import (
     resolve_override,
     resolve_retry,
 )
-from llmwatch.policy.environment import KEEPALIVE_VARIABLE, MAX_BODY_VARIABLE, MAX_EVENT_VARIABLE, OVERRIDE_VARIABLE
+from llmwatch.policy.environment import (
+    KEEPALIVE_VARIABLE,
+    LOG_SIZE_VARIABLE,
+    MAX_BODY_VARIABLE,
+    MAX_EVENT_VARIABLE,
+    OVERRIDE_VARIABLE,
+    bytes_from,
+    settings,
+    status_file_from,
+)
 from llmwatch.policy.values import shown
 from llmwatch.wire import MAX_EVENT
 
@@ -76,6 +85,10 @@ def limits(
     keepalive = resolve_keepalive(None, environ)
     sizes = _sizes(environ)
     override = resolve_override(False, environ)
+    # A call refuses these too. Whether a log can be opened shows only with the call, which makes the file.
+    named = settings(environ)
+    status_file_from(named)
+    bytes_from(named, LOG_SIZE_VARIABLE)
     terminal = Terminal()
     if as_json:
         terminal.document(_document(effective, longest, retry, keepalive, sizes, override, environ))

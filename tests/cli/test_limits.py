@@ -134,6 +134,8 @@ def test_warnings_go_to_standard_error_or_into_the_document() -> None:
     [
         ((), {"LLMWATCH_TTFB_TIMEOUT_SECONDS": "soon"}, "LLMWATCH_TTFB_TIMEOUT_SECONDS='soon' is not allowed"),
         ((), {"LLMWATCH_MAX_ATTEMPTS": "-1"}, "LLMWATCH_MAX_ATTEMPTS='-1' is not allowed"),
+        ((), {"LLMWATCH_LOG_MAX_BYTES": "large"}, "LLMWATCH_LOG_MAX_BYTES='large' is not allowed"),
+        ((), {"LLMWATCH_STATUS_FILE": "/tmp/{host}"}, "LLMWATCH_STATUS_FILE='/tmp/{host}' is not allowed"),
         (("--url", "nonsense"), {}, "http://"),
         (("--profile", "fast"), {}, "hosted, reasoning, local"),
         (("--body-bytes", "-1"), {}, "--body-bytes"),
