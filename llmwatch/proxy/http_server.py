@@ -330,8 +330,7 @@ class _Client:
             self.write(last)
         if not self._chunked and self._left is None:
             # Without a length and without chunks the end of the connection is that of the body; a reset is not.
-            with contextlib.suppress(OSError):
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._request.conn.resets = True
 
     def _send(self, data: bytes) -> None:
         try:
@@ -344,6 +343,19 @@ class _Client:
 class _Connection(HTTPConnection):
     RequestHandlerClass = _Request
     rbufsize = 65536
+    resets = False
+    """The connection ends by a reset, and not in good order."""
+
+    def close(self) -> None:
+        """Close the socket."""
+        if not self.resets:
+            super().close()
+            return
+        # cheroot would shut it down first, and so end it in good order.
+        self.rfile.close()
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.socket.close()
 
 
 class _Server(HTTPServer):

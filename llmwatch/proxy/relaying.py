@@ -153,7 +153,12 @@ class Relay:
                 recorded_as=RECORDED_AS,
             )
         except LLMWatchError as error:
-            self._fail(client, form, error, asked.body)
+            self._fail(client, form, error)
+            return
+        except BrokenBody as error:
+            # Of an upload, which the worker reads.
+            client.close_after()
+            _refuse(client, form, 400, str(error))
             return
         except Exception as error:
             _log.error("llmwatch: the proxy could not relay a request: %s", redact.described(error))
@@ -164,14 +169,10 @@ class Relay:
         finally:
             response.close()
 
-    def _fail(self, client: ClientSide, form: Form, error: LLMWatchError, body: Incoming) -> None:
+    def _fail(self, client: ClientSide, form: Form, error: LLMWatchError) -> None:
         """Answer a call that failed before the first byte."""
         if client.gone:
             raise ClientGone
-        if body.broken is not None:
-            client.close_after()
-            _refuse(client, form, 400, str(body.broken))
-            return
         status, record = status_of(error), error.record
         message = "The proxy is stopping." if isinstance(error, Cancelled) else str(error)
         headers = [*retry_headers(error)]

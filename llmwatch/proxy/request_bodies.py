@@ -38,8 +38,6 @@ class Incoming:
         self._begun: list[bytes] = []  # read whole pieces of an upload, still to be given
         self.ended = length == 0
         """Whether the whole body was read."""
-        self.broken: BrokenBody | None = None
-        """What is wrong with the body, once that was found."""
 
     def read(self, *, json: bool) -> bytes | None:
         """The whole body, or ``None`` if it is an upload.
@@ -63,15 +61,11 @@ class Incoming:
             yield self._begun.pop(0)
         yield from self._pieces
 
-    def _break(self, why: str) -> BrokenBody:
-        self.broken = BrokenBody(why)
-        return self.broken
-
     def _counted(self, left: int) -> Iterator[bytes]:
         while left:
             piece = self._file.read1(min(_PIECE, left))
             if not piece:
-                raise self._break("The body ended before its announced length.")
+                raise BrokenBody("The body ended before its announced length.")
             left -= len(piece)
             self.ended = left == 0
             yield piece
@@ -80,18 +74,18 @@ class Incoming:
         while True:
             match = _CHUNK_HEAD.fullmatch(self._file.readline(_LONGEST_LINE))
             if match is None:
-                raise self._break("The size of a chunk cannot be read.")
+                raise BrokenBody("The size of a chunk cannot be read.")
             left = int(match[1], 16)
             if not left:
                 break
             while left:
                 piece = self._file.read1(min(_PIECE, left))
                 if not piece:
-                    raise self._break("The body ended in a chunk.")
+                    raise BrokenBody("The body ended in a chunk.")
                 left -= len(piece)
                 yield piece
             if self._file.readline(3) != b"\r\n":
-                raise self._break("A chunk has no line end.")
+                raise BrokenBody("A chunk has no line end.")
         for _ in range(_MOST_TRAILERS):
             # Trailers are left out, as RFC 9110 (6.5.1) allows.
             line = self._file.readline(_LONGEST_LINE)
@@ -100,4 +94,4 @@ class Incoming:
                 return
             if not line.endswith(b"\r\n"):
                 break
-        raise self._break("The trailers of the body cannot be read.")
+        raise BrokenBody("The trailers of the body cannot be read.")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import socket
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import anthropic
 import httpx
@@ -20,58 +17,9 @@ from llmwatch.faults.catalogue import ANSWER
 from llmwatch.proxy import ProxyServer, Route, Routes
 from llmwatch.records import CallRecord
 from tests.conftest import SCALE
+from tests.proxy.serving import BODY, PATH, SOON, all_of, connect, exchange, proxied, request_bytes
 
-pytestmark = pytest.mark.usefixtures("baseline")
-
-SOON = 0.5 * SCALE
-BODY = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "?"}]}
-PATH = "/f/v1/chat/completions"
-
-
-@contextmanager
-def proxied(*scripts: str, **settings: object) -> Iterator[tuple[ProxyServer, FaultServer, list[CallRecord]]]:
-    """A proxy whose route ``f`` leads to a fault server, and the records of its calls."""
-    records: list[CallRecord] = []
-    with (
-        FaultServer(list(scripts) or ["healthy"]) as server,
-        ProxyServer(
-            Routes([Route.of(f"f={server.url}")], public=False),
-            sinks=[records.append],
-            **settings,  # type: ignore[arg-type]
-        ) as proxy,
-    ):
-        yield proxy, server, records
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in {"TTFB_TIMEOUT": SOON, "STALE_TIMEOUT": SOON, "BACKOFF": 0.01}.items():
-        monkeypatch.setenv(f"LLMWATCH_{name}_SECONDS", str(value))
-
-
-def connect(proxy: ProxyServer) -> socket.socket:
-    made = socket.create_connection(("127.0.0.1", proxy.port))
-    made.settimeout(20 * SCALE)
-    return made
-
-
-def request_bytes(proxy: ProxyServer, *headers: str, path: str = PATH, body: bytes | None = None) -> bytes:
-    body = json.dumps(BODY).encode() if body is None else body
-    lines = [f"POST {path} HTTP/1.1", f"Host: 127.0.0.1:{proxy.port}", "Content-Type: application/json"]
-    return "\r\n".join([*lines, f"Content-Length: {len(body)}", *headers, "", ""]).encode() + body
-
-
-def all_of(client: socket.socket) -> bytes:
-    got = b""
-    while data := client.recv(65536):
-        got += data
-    return got
-
-
-def exchange(proxy: ProxyServer, data: bytes) -> bytes:
-    with connect(proxy) as client:
-        client.sendall(data)
-        return all_of(client)
+pytestmark = pytest.mark.usefixtures("baseline", "quick")
 
 
 def test_a_healthy_answer_is_that_of_the_upstream() -> None:
@@ -201,6 +149,7 @@ def test_a_client_that_only_stopped_writing_is_served() -> None:
         (("x-llmwatch-ttfb: -1",), 400),
         (("x-llmwatch-nothing: 1",), 400),
         (("x-llmwatch-ttfb: 90", "x-llmwatch-total: 60"), 400),
+        (("x-llmwatch-ttfb: 9", "X-LLMWatch-TTFB: 9"), 400),
     ],
 )
 def test_what_is_refused_reaches_no_upstream(headers: tuple[str, ...], status: int) -> None:
