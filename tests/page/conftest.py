@@ -14,11 +14,15 @@ from tests.page.browser import PROGRAMS, launched, program
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
-    """Skips the tests where there is no browser.
+def browser(pytestconfig: pytest.Config) -> Iterator[Browser]:
+    """Skips the tests where there is no browser, and without ``--browser``.
 
-    Playwright keeps a loop of asyncio running in this thread, in which tests of other packages start their own.
+    A browser that starts or draws holds two processors up for up to 0.4 s, while tests of other workers hold answers to
+    limits of half of that. Playwright keeps a loop of asyncio running in this thread, in which tests of other packages
+    start their own.
     """
+    if not pytestconfig.getoption("--browser"):
+        pytest.skip("--browser is not given")
     with sync_playwright() as playwright:
         path = program(playwright)
         if path is None:
