@@ -66,7 +66,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--fast", action="store_true", help=f"only the pure packages: {', '.join(_FAST)}")
     parser.addoption("--libraries", action="store_true", help="only the real libraries, which are installed first")
-    parser.addoption("--browser", action="store_true", help="also the tests in a browser, best without others beside them")
+    parser.addoption("--browser", action="store_true", help="also the tests in a browser, run by themselves")
     parser.addoption("--servers", metavar="FOLDER", help="the environment with tests/real/requirements.txt")
 
 
