@@ -189,8 +189,16 @@ def counts(options: dict[str, Any]) -> None:
     """Stream again and again from the address, and count the functions of the package that are entered.
 
     The program says of each call how many functions were entered, and in how many modules; the first call is the
-    one that connects. After each event it says so, and goes on when its parent lets it.
+    one that connects. After each event it says so, and goes on when its parent lets it. The calls are not made in the
+    main thread, which looks for signals ten times a second while it waits: on a busy machine it would be counted once
+    more for each look.
     """
+    caller = threading.Thread(target=_counts, args=(options,))
+    caller.start()
+    caller.join()
+
+
+def _counts(options: dict[str, Any]) -> None:
     package, entered = os.path.dirname(llmwatch.__file__) + os.sep, dict[str, int]()
 
     def profile(frame: Any, what: str, argument: object) -> None:
