@@ -13,7 +13,7 @@ MOST_ENTERED = 645
 MOST_MODULES = 40
 """What one streamed call comes to today. Both only go down."""
 
-CALLS = 6
+CALLS = 7
 
 
 def _chunk(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
@@ -64,7 +64,9 @@ def test_a_streamed_call_enters_few_functions(serve: Serve) -> None:
             found.append(caller.says())
     assert len(server.requests) == CALLS
     assert server.connections == 1
-    warm = found[1:]
+    # The first call connects. In the second the supervisor may wake, if it first looked when the first had connected:
+    # from then on it sleeps until the end of a connect limit, ten seconds later.
+    warm = found[2:]
     assert max(call["entered"] for call in warm) <= MOST_ENTERED, warm
     assert max(call["modules"] for call in warm) <= MOST_MODULES, warm
     # A profiler that misses a thread, or the package, would let everything pass.
