@@ -257,7 +257,9 @@ def test_a_connection_of_a_killed_function_is_not_used_again(serve: Serve) -> No
             call(session.get, server.url, limits=SHORT, retry=Retry.none())
         assert session.get(server.url).text == "Yes."
     assert server.connections == 2
-    # An exception of urllib3 holds itself, and its pool closes its connections when the pool is freed.
+    # An exception of urllib3 holds itself, and its pool closes its connections when the pool is freed: once the worker
+    # that raised it, and was not waited for, has let go of it.
+    eventually(lambda: not any(one.name == "llmwatch-worker" for one in threading.enumerate()), "the worker ends")
     gc.collect()
 
 
